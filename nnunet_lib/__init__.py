@@ -1,0 +1,37 @@
+"""A teaching library for nnU-Net: from raw scans to segmentations, one package a stage.
+
+Read the packages in the order in which data flows: `datasets`, `planning`, `preprocessing`,
+`loading`, `model`, `evaluation`, `inference`, `training`.
+
+Arrays are in spatial order (z, y, x) with channels last; spacing is in millimetres in the
+same order. Importing this package imports neither TensorFlow nor any of its own stages.
+"""
+
+import os
+import sys
+import warnings
+
+__version__ = "0.1.0"
+
+_ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+
+
+def _enable_onednn() -> None:
+    """Switch TensorFlow's fast CPU kernels on, which it reads once, when it is loaded.
+
+    Without them a training step of the 3D U-Net takes several times longer on most
+    processors. A value that the user has set stays.
+    """
+    if _ONEDNN in os.environ:
+        return
+    if "tensorflow" in sys.modules:
+        warnings.warn(
+            "TensorFlow was imported before nnunet_lib, perhaps without its fast CPU kernels. "
+            f"Import nnunet_lib first, or set {_ONEDNN}=1 before Python starts.",
+            stacklevel=3,
+        )
+        return
+    os.environ[_ONEDNN] = "1"
+
+
+_enable_onednn()

@@ -1,0 +1,9 @@
+"""The one exception that is written for people."""
+
+
+class InputError(Exception):
+    """Something the user gave is wrong.
+
+    The message says what is wrong, in which file, and what to do. The command line prints
+    it without a traceback and exits with code 2.
+    """

@@ -1,0 +1,103 @@
+"""The plan: every decision that nnU-Net takes from the data, in one JSON file.
+
+Taught in lesson 02. Prediction needs nothing else about the training data.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from nnunet_lib.errors import InputError
+from nnunet_lib.files import read_json, write_json
+
+PLAN_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How one channel's intensities are normalised.
+
+    `z_score` subtracts each case's mean and divides by its standard deviation, taken inside
+    the non-zero mask if `inside_mask`. `ct` clips to [lower, upper], then subtracts `mean`
+    and divides by `standard_deviation`: all four in the channel's own units, over the
+    foreground of the whole dataset.
+    """
+
+    scheme: Literal["z_score", "ct"]
+    inside_mask: bool = False
+    lower: float = 0.0
+    upper: float = 0.0
+    mean: float = 0.0
+    standard_deviation: float = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that preprocessing, training and prediction need to know about a dataset.
+
+    `axis_order` permutes the spatial order (z, y, x) so that the coarsest axis comes first.
+    All sizes below are in that plan order; in 2D they hold the two axes inside a slice.
+
+    Attributes:
+        dataset: the dataset's name.
+        dimensions: 2 or 3.
+        channels: name of each image channel, such as ("MRI",).
+        labels: name of each label value; labels[0] is the background.
+        axis_order: permutation of (0, 1, 2).
+        target_spacing: millimetres an axis.
+        normalisation: one a channel.
+        patch_size: voxels an axis.
+        batch_size: patches a training step.
+        strides: one a stage and axis; the first stage's are 1.
+        kernels: one a stage and axis, 1 or 3.
+        filters: channels of each stage.
+        reasons: one sentence a decision, for people.
+    """
+
+    dataset: str
+    dimensions: int
+    channels: tuple[str, ...]
+    labels: tuple[str, ...]
+    axis_order: tuple[int, ...]
+    target_spacing: tuple[float, ...]
+    normalisation: tuple[Normalisation, ...]
+    patch_size: tuple[int, ...]
+    batch_size: int
+    strides: tuple[tuple[int, ...], ...]
+    kernels: tuple[tuple[int, ...], ...]
+    filters: tuple[int, ...]
+    reasons: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as plain JSON values, with the format's version."""
+        return {"format": PLAN_FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: Any, source: str = "plan") -> "Plan":
+        """Rebuild a plan from `to_json`'s value; `source` names it in errors."""
+        try:
+            fields = {name: _as_tuples(item) for name, item in value.items()}
+            if fields.pop("format") != PLAN_FORMAT:
+                raise InputError(f"{source}: written by another version; make the plan again.")
+            schemes = tuple(Normalisation(**item) for item in fields.pop("normalisation"))
+            return cls(normalisation=schemes, **fields)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise InputError(f"{source}: is not a plan ({error}); make it again.") from None
+
+    def save(self, path: Path) -> None:
+        """Write the plan as one JSON file."""
+        write_json(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path) -> "Plan":
+        """Read a plan.
+
+        Raises:
+            InputError: if the file is missing or is not a plan.
+        """
+        return cls.from_json(read_json(path), source=str(path))
+
+
+def _as_tuples(value: Any) -> Any:
+    """JSON's lists as tuples, at every depth, so that a plan read equals the plan written."""
+    return tuple(_as_tuples(item) for item in value) if isinstance(value, list) else value
