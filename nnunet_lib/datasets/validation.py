@@ -1,0 +1,112 @@
+"""Find every fault of a dataset before any work starts. Taught in lesson 01."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from nnunet_lib.datasets.dataset import Case, Dataset
+from nnunet_lib.datasets.findings import Finding, FindingError
+from nnunet_lib.datasets.nifti import (
+    Header,
+    grid_difference,
+    read_header,
+    read_label,
+    read_volume,
+)
+from nnunet_lib.errors import InputError
+
+
+def validate(dataset: Dataset, workers: int = 1, progress: bool = False) -> list[Finding]:
+    """Read every file once and report all faults, in the order of the cases.
+
+    Checked are: missing and unreadable files; impossible headers; the number of channels; one
+    grid for all channels and the label (see `nifti.grid_difference` for the tolerance); finite
+    voxels; label values that are whole numbers and listed. Headers are checked before voxels
+    are read, so that a file that claims more than it holds takes no memory. `workers` cases
+    are in memory at a time.
+    """
+    if not dataset.training:
+        problem = "lists no training case"
+        return [Finding(dataset.root / "dataset.json", problem, "Add images with labels")]
+    cases = (*dataset.training, *dataset.test)
+    with ThreadPoolExecutor(workers) as pool:
+        results = pool.map(lambda case: list(_case_findings(case, dataset)), cases)
+        shown = tqdm(results, "validate", len(cases), unit="case", disable=not progress)
+        return [finding for findings in shown for finding in findings]
+
+
+def require_valid(dataset: Dataset, workers: int = 1, progress: bool = False) -> None:
+    """Raise an `InputError` that holds every finding of `validate`, if there is any."""
+    findings = validate(dataset, workers, progress)
+    if findings:
+        count = "1 problem" if len(findings) == 1 else f"{len(findings)} problems"
+        lines = "\n".join(f"  - {finding}" for finding in findings)
+        raise InputError(f"Dataset {dataset.name} has {count}:\n{lines}")
+
+
+def _case_findings(case: Case, dataset: Dataset) -> Iterator[Finding]:
+    """Everything that is wrong with one case; voxels are read only where the header is sound."""
+    headers: dict[Path, Header] = {}
+    for path in (*case.images, *([case.label] if case.label else [])):
+        try:
+            headers[path] = read_header(path)
+        except FindingError as error:
+            yield error.finding
+    yield from _channel_findings(case, headers, len(dataset.channels))
+    yield from _grid_findings(case, headers)
+    for path in headers:
+        yield from _voxel_findings(path, path == case.label, dataset.labels)
+
+
+def _channel_findings(case: Case, headers: dict[Path, Header], expected: int) -> Iterator[Finding]:
+    """The channels of all files of a case together are as many as dataset.json names."""
+    if all(path in headers for path in case.images):
+        found = sum(headers[path].channels for path in case.images)
+        if found != expected:
+            problem = f"has {found} channels, but dataset.json names {expected}"
+            yield Finding(case.images[0], problem, "Correct the file or the list of channels")
+
+
+def _grid_findings(case: Case, headers: dict[Path, Header]) -> Iterator[Finding]:
+    """All files of a case are on the grid of its first readable one."""
+    if not headers:
+        return
+    first, *others = headers
+    for path in others:
+        difference = grid_difference(headers[path], headers[first])
+        if difference:
+            remedy = "Resample the files of a case to one grid"
+            if path == case.label:
+                remedy = "Draw or resample the label on its image's grid"
+            yield Finding(path, f"is not on the grid of {first.name}: {difference}", remedy)
+
+
+def _voxel_findings(path: Path, is_label: bool, labels: tuple[str, ...]) -> Iterator[Finding]:
+    """Faults inside one file's voxels."""
+    try:
+        if is_label:
+            yield from _unlisted(path, labels)
+        else:
+            yield from _not_finite(path)
+    except FindingError as error:
+        yield error.finding
+
+
+def _not_finite(path: Path) -> Iterator[Finding]:
+    array = read_volume([path]).array  # (z, y, x, c)
+    count = array.size - np.count_nonzero(np.isfinite(array))
+    if count:
+        problem = f"has {count} voxels that are NaN or infinite"
+        yield Finding(path, problem, "Replace these voxels, for instance by the background's value")
+
+
+def _unlisted(path: Path, labels: tuple[str, ...]) -> Iterator[Finding]:
+    array = read_label(path).array  # (z, y, x)
+    values = np.unique(array[array >= len(labels)])
+    if values.size:
+        listed = ", ".join(str(value) for value in values)
+        problem = f"holds label values that dataset.json does not list: {listed}"
+        yield Finding(path, problem, f"Use 0 to {len(labels) - 1}, or list the others")
