@@ -1,0 +1,208 @@
+"""Every option of every command, once: its name, help, unit and type.
+
+Defaults are not repeated here: an option whose `field` is a field of a settings class takes
+that field's default, so the command line and Python agree by construction.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    Attributes:
+        flag: as typed, such as "--learning-rate".
+        field: the argument's name in Python, and in the settings class if it belongs to one.
+        help: what it does; the default is added by itself.
+        unit: what the value is, shown in capitals in the usage line.
+        parse: makes the value of what was typed.
+        choices: the only values allowed, if they are few.
+        many: takes several values.
+        switch: takes no value; `--flag` and `--no-flag`.
+    """
+
+    flag: str
+    field: str
+    help: str
+    unit: str = ""
+    parse: Callable[[str], Any] = str
+    choices: tuple[Any, ...] | None = None
+    many: bool = False
+    switch: bool = False
+
+
+_ALL = (
+    # Where things are
+    Option("--data", "data", "the dataset, or what preprocessing has written", "folder", Path),
+    Option("--output", "output", "what to write", "path", Path),
+    Option("--results", "results", "what to write", "path", Path),
+    Option("--input", "input", "an image, or a folder of images", "path", Path),
+    Option("--model", "model", "a run folder that `train` has written", "folder", Path),
+    Option("--plan", "plan", "a plan that `plan` has written; made anew if not given", "file", Path),
+    Option("--predictions", "predictions", "the folder of predicted label maps", "folder", Path),
+    Option("--labels", "labels", "the folder of true label maps", "folder", Path),
+    Option("--notebooks", "notebooks", "the folder of lessons", "folder", Path),
+    Option("--overwrite", "overwrite", "replace a run that the folder holds", switch=True),
+    # Phantom
+    Option("--cases", "cases", "labelled cases to make", "number", int),
+    Option("--modality", "modality", "kind of scan", choices=("mri", "ct")),
+    Option("--channels", "channels", "image channels; CT has one", "number", int),
+    # Plan
+    Option("--dim", "dimensions", "2D slices or 3D volumes", parse=int, choices=(2, 3)),
+    Option("--patch-size", "patch_size", "patch, coarsest axis first", "voxels", int, many=True),
+    Option(
+        "--target-spacing", "target_spacing", "spacing, coarsest axis first", "mm", float, many=True
+    ),
+    Option("--memory", "memory_gigabytes", "memory that the network may take", "gigabytes", float),
+    Option("--base-filters", "base_filters", "channels of the first stage", "number", int),
+    Option("--batch-size", "batch_size", "patches a step; the plan's if not given", "number", int),
+    # Preprocess
+    Option(
+        "--exec-mode",
+        "exec_mode",
+        "labelled cases to train on, labelled cases as prediction sees them, or unlabelled cases",
+        choices=("training", "val", "test"),
+    ),
+    Option("--workers", "workers", "cases worked on at once", "processes", int),
+    # Train
+    Option("--fold", "fold", "the fold that validates, from 0", "number", int),
+    Option("--nfolds", "number_of_folds", "parts that the cases are split into", "number", int),
+    Option("--time-limit", "time_limit", "end training after this long", "minutes", float),
+    Option("--epochs", "epochs", "epochs; without a time limit 20", "number", int),
+    Option("--steps-per-epoch", "steps_per_epoch", "training steps an epoch", "steps", int),
+    Option("--learning-rate", "learning_rate", "at the start, before the schedule", "rate", float),
+    Option(
+        "--scheduler",
+        "scheduler",
+        "how the learning rate falls",
+        choices=("poly", "cosine", "constant"),
+    ),
+    Option("--weight-decay", "weight_decay", "factor of the L2 gradient term", "factor", float),
+    Option("--gradient-clip", "gradient_clip", "largest norm of the gradients", "norm", float),
+    Option(
+        "--deep-supervision",
+        "deep_supervision",
+        "let the three finest decoder levels all learn from the labels",
+        switch=True,
+    ),
+    Option(
+        "--include-background",
+        "include_background",
+        "count the background as a class in the Dice loss",
+        switch=True,
+    ),
+    Option(
+        "--oversampling",
+        "foreground_oversampling",
+        "share of patches aimed at foreground",
+        "share",
+        float,
+    ),
+    Option("--nvol", "number_of_volumes", "volumes that a 2D batch comes from", "number", int),
+    Option("--augment", "augment", "change patches at random while training", switch=True),
+    Option(
+        "--validation-interval",
+        "validation_interval",
+        "epochs between validations; the last one always validates",
+        "epochs",
+        int,
+    ),
+    # Predict
+    Option("--tta", "tta", "average over all flips (test-time augmentation)", switch=True),
+    Option("--overlap", "overlap", "least overlap of neighbouring windows", "share", float),
+    Option(
+        "--blend-mode",
+        "blend_mode",
+        "weight of a window's voxels: falling off from its centre, or all the same",
+        choices=("gaussian", "constant"),
+    ),
+    Option("--window-batch-size", "window_batch_size", "windows at once", "number", int),
+    Option("--save-probabilities", "save_probabilities", "write probabilities too", switch=True),
+    Option(
+        "--checkpoint",
+        "checkpoint",
+        "the last state, or the one that scored best on the validation fold",
+        choices=("last", "best"),
+    ),
+    Option(
+        "--subset",
+        "subset",
+        "of a folder: all images, or only the cases that the run validated on",
+        choices=("all", "validation"),
+    ),
+    # Evaluate
+    Option(
+        "--empty-as",
+        "empty_as",
+        "Dice of a class that neither map holds: left out of means, or one",
+        choices=("undefined", "one"),
+    ),
+    # Course
+    Option("--profile", "profile", "size of the run: ci, laptop or gpu", "name"),
+    Option("--dataset", "dataset", "`phantom`, or a dataset in MSD layout", "path"),
+    Option("--seed", "seed", "of everything random", "number", int),
+)
+OPTIONS = {option.flag: option for option in _ALL}
+
+
+def add_options(parser: argparse.ArgumentParser, *flags: str, **defaults: Any) -> None:
+    """Add options that belong to no settings class; one without a default is required."""
+    for flag in flags:
+        option = OPTIONS[flag]
+        if option.field in defaults:
+            _add(parser, option, default=defaults[option.field])
+        else:
+            _add(parser, option, required=True)
+
+
+def add_settings(
+    parser: argparse.ArgumentParser, settings: type, flags: Sequence[str]
+) -> None:
+    """Add options that are fields of a settings class, with the class's defaults."""
+    known = {field.name: field for field in fields(settings)}
+    for flag in flags:
+        _add(parser, OPTIONS[flag], default=_default(known[OPTIONS[flag].field]))
+
+
+def settings_from(
+    arguments: argparse.Namespace, settings: type[Settings], **others: Any
+) -> Settings:
+    """The settings object whose fields were given as options, and `others`."""
+    given = vars(arguments)
+    names = {field.name for field in fields(settings)}  # type: ignore[arg-type]  # a dataclass
+    values = {name: _plain(given[name]) for name in names & given.keys()}
+    return settings(**{**values, **others})
+
+
+def _add(parser: argparse.ArgumentParser, option: Option, **keywords: Any) -> None:
+    """Tell argparse about one option."""
+    default = keywords.get("default")
+    suffix = "" if default is None or option.switch else f" (default: {default})"
+    keywords |= {"dest": option.field, "help": option.help.replace("%", "%%") + suffix}
+    if option.switch:
+        keywords["action"] = argparse.BooleanOptionalAction
+        keywords["help"] += f" (default: {'yes' if default else 'no'})"
+    else:
+        keywords |= {"type": option.parse, "choices": option.choices}
+        keywords["metavar"] = None if option.choices else option.unit.upper()
+        keywords["nargs"] = "+" if option.many else None
+    parser.add_argument(option.flag, **keywords)
+
+
+def _default(field: Field[Any]) -> Any:
+    """A dataclass field's default."""
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _plain(value: Any) -> Any:
+    """Settings are immutable: lists that argparse has made become tuples."""
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,15 @@
+from .log import EpochRecord as EpochRecord
+from .log import read_metrics as read_metrics
+from .loop import TrainingResult as TrainingResult
+from .loop import learning_rate_at as learning_rate_at
+from .loop import train as train
+from .losses import cross_entropy as cross_entropy
+from .losses import deep_supervision_loss as deep_supervision_loss
+from .losses import deep_supervision_weights as deep_supervision_weights
+from .losses import segmentation_loss as segmentation_loss
+from .losses import soft_dice as soft_dice
+from .losses import soft_dice_sums as soft_dice_sums
+from .losses import subsample as subsample
+from .schedules import Budget as Budget
+from .schedules import learning_rate_factor as learning_rate_factor
+from .settings import TrainingSettings as TrainingSettings

@@ -1,0 +1,247 @@
+"""The training loop: patches in, checkpoints out.
+
+Taught in lesson 06.
+"""
+
+import math
+import shutil
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import tensorflow as tf
+
+from nnunet_lib.errors import InputError
+from nnunet_lib.files import write_json
+from nnunet_lib.loading import CaseFiles, Fold, LoaderSettings, split_folds, training_batches
+from nnunet_lib.model import (
+    BEST,
+    LAST,
+    Checkpoint,
+    as_network,
+    build_unet,
+    save_checkpoint,
+    variable_arrays,
+)
+from nnunet_lib.planning import Plan, with_base_filters
+from nnunet_lib.preprocessing import PreprocessedDataset
+from nnunet_lib.training.log import METRICS, TENSORBOARD, EpochRecord, RunLog
+from nnunet_lib.training.optimisation import make_step
+from nnunet_lib.training.schedules import Budget, learning_rate_factor
+from nnunet_lib.training.settings import TrainingSettings
+from nnunet_lib.training.validation import validate, validate_case
+
+DEFAULT_EPOCHS = 20
+VALIDATION_SHARE = 0.1
+"""The part of a time limit that the last validation may take."""
+
+PLAN = "plan.json"
+FOLD = "fold.json"
+SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A finished run: its folder, one record an epoch, and the best validation Dice."""
+
+    run: Path
+    history: tuple[EpochRecord, ...]
+    best_dice: float | None
+
+
+def train(
+    preprocessed: PreprocessedDataset,
+    run: Path,
+    settings: TrainingSettings | None = None,
+    show_progress: bool = True,
+) -> TrainingResult:
+    """Train one fold and leave checkpoints, metrics, plan, fold and settings in `run`.
+
+    Args:
+        preprocessed: labelled cases, preprocessed in mode "training".
+        run: the folder to write; made if it is not there.
+        settings: see `TrainingSettings`.
+        show_progress: whether to draw a progress bar.
+
+    Raises:
+        InputError: if the folder holds a run already, the cases do not allow the folds, or
+            the loss stops being finite.
+    """
+    started = time.monotonic()
+    settings = settings or TrainingSettings()
+    plan = _plan_of(preprocessed.plan, settings)
+    folds = split_folds(preprocessed.identifiers, settings.number_of_folds, settings.seed)
+    fold = folds[settings.fold]
+    _prepare(run, plan, fold, settings)
+    tf.keras.utils.set_random_seed(settings.seed)
+    log = RunLog(run, show_progress)
+    try:
+        return _Trainer(preprocessed, run, plan, fold, settings, log, started).run_all()
+    finally:
+        log.close()
+
+
+def learning_rate_at(settings: TrainingSettings, progress: float) -> float:
+    """The learning rate at `progress` in [0, 1] of the budget."""
+    return settings.learning_rate * learning_rate_factor(settings.scheduler, progress)
+
+
+class _Trainer:
+    """What changes while a run goes on: model, optimiser, step, best score."""
+
+    def __init__(
+        self,
+        data: PreprocessedDataset,
+        run: Path,
+        plan: Plan,
+        fold: Fold,
+        settings: TrainingSettings,
+        log: RunLog,
+        started: float,
+    ) -> None:
+        self.data, self.run, self.plan, self.fold = data, run, plan, fold
+        self.settings, self.log, self.started = settings, log, started
+        self.model = build_unet(plan, settings.deep_supervision)
+        self.optimiser = tf.keras.optimizers.Adam(settings.learning_rate)
+        self.step = make_step(self.model, self.optimiser, plan, settings)
+        self.network = as_network(self.model)
+        self.steps_done = 0
+        self.history: list[EpochRecord] = []
+        self.best_dice: float | None = None
+        self.budget, self.validation_cases = self._plan_time()
+
+    def run_all(self) -> TrainingResult:
+        """Epoch after epoch, until the budget is used up."""
+        while self._progress() < 1.0:
+            self._run_epoch(epoch=len(self.history) + 1)
+        return TrainingResult(self.run, tuple(self.history), self.best_dice)
+
+    def _run_epoch(self, epoch: int) -> None:
+        began, first_step = time.monotonic(), self.steps_done
+        loss = self._train_epoch(epoch)
+        seconds = time.monotonic() - began
+        finished = self._progress() >= 1.0
+        wanted = finished or epoch % self.settings.validation_interval == 0
+        record = EpochRecord(
+            epoch=epoch,
+            step=self.steps_done,
+            seconds=0.0,
+            loss=loss,
+            learning_rate=float(self.optimiser.learning_rate.numpy()),
+            patches_per_second=(self.steps_done - first_step) * self.plan.batch_size / seconds,
+            validation_dice=self._validate() if wanted else None,
+        )
+        self._finish_epoch(replace(record, seconds=self._elapsed()))
+
+    def _train_epoch(self, epoch: int) -> float:
+        """Take this epoch's steps; return their mean loss."""
+        batches = training_batches(self._training_cases(), self._loader_settings(), epoch=epoch)
+        losses = []
+        for image, label in batches.take(self.settings.steps_per_epoch):
+            rate = learning_rate_at(self.settings, self._progress())
+            self.optimiser.learning_rate.assign(rate)
+            losses.append(float(self.step(image, label)))
+            self.steps_done += 1
+            if not math.isfinite(losses[-1]):
+                raise InputError(
+                    f"{self.run}: the loss is {losses[-1]} at step {self.steps_done}. "
+                    "Train again with a lower --learning-rate."
+                )
+            self.log.step(self._progress(), losses[-1])
+            if self._progress() >= 1.0:
+                break
+        return sum(losses) / len(losses)
+
+    def _finish_epoch(self, record: EpochRecord) -> None:
+        """Write the record and the checkpoints; best is what has validated best so far."""
+        self.history.append(record)
+        dice = record.validation_dice
+        improved = dice is not None and (self.best_dice is None or dice > self.best_dice)
+        if improved:
+            self.best_dice = dice
+        checkpoint = self._checkpoint(record)
+        save_checkpoint(self.run / LAST, checkpoint)
+        if improved:
+            save_checkpoint(self.run / BEST, checkpoint)
+        self.log.epoch(record)
+
+    def _checkpoint(self, record: EpochRecord) -> Checkpoint:
+        return Checkpoint(
+            plan=self.plan,
+            deep_supervision=self.settings.deep_supervision,
+            weights=variable_arrays(self.model.variables),
+            optimiser=variable_arrays(self.optimiser.variables),
+            progress={**asdict(record), "best_dice": self.best_dice},
+        )
+
+    def _validate(self) -> float | None:
+        cases = self.fold.validation[: self.validation_cases]
+        return validate(self.network, self.data, cases, self.settings.inference)
+
+    def _plan_time(self) -> tuple[Budget, int]:
+        """The budget, and how many validation cases fit into their share of a time limit.
+
+        One case is predicted beforehand: it tells how long a case takes, and that validation
+        works at all, before minutes are spent on training.
+        """
+        cases = len(self.fold.validation)
+        settings = self.settings
+        validate_case(self.network, self.data, self.fold.validation[0], settings.inference)
+        if settings.time_limit is None:
+            return Budget((settings.epochs or DEFAULT_EPOCHS) * settings.steps_per_epoch, None), cases
+        began = time.monotonic()
+        validate_case(self.network, self.data, self.fold.validation[0], settings.inference)
+        seconds_a_case = time.monotonic() - began
+        limit = 60 * settings.time_limit
+        affordable = max(1, int(VALIDATION_SHARE * limit / seconds_a_case))
+        if affordable < cases:
+            tqdm_note = f"validating on {affordable} of {cases} cases, to keep to the time limit"
+            self.log.bar.write(tqdm_note)
+        reserve = min(affordable, cases) * seconds_a_case
+        steps = settings.epochs * settings.steps_per_epoch if settings.epochs else None
+        return Budget(steps, max(limit - reserve, 1.0)), min(affordable, cases)
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+    def _progress(self) -> float:
+        return self.budget.progress(self.steps_done, self._elapsed())
+
+    def _training_cases(self) -> list[CaseFiles]:
+        return [
+            CaseFiles(self.data.image_path(case), self.data.label_path(case))
+            for case in self.fold.training
+        ]
+
+    def _loader_settings(self) -> LoaderSettings:
+        return LoaderSettings(
+            batch_size=self.plan.batch_size,
+            patch_size=self.plan.patch_size,
+            dimensions=self.plan.dimensions,
+            foreground_oversampling=self.settings.foreground_oversampling,
+            number_of_volumes=self.settings.number_of_volumes,
+            seed=self.settings.seed,
+            augmentation=self.settings.augmentation,
+        )
+
+
+def _plan_of(plan: Plan, settings: TrainingSettings) -> Plan:
+    """The plan with what this run sets differently, so that the checkpoint tells the truth."""
+    if settings.base_filters is not None:
+        plan = with_base_filters(plan, settings.base_filters)
+    return replace(plan, batch_size=settings.batch_size or plan.batch_size)
+
+
+def _prepare(run: Path, plan: Plan, fold: Fold, settings: TrainingSettings) -> None:
+    """Make the run folder and write what the run is about."""
+    if (run / LAST).exists() or (run / METRICS).exists():
+        if not settings.overwrite:
+            raise InputError(
+                f"{run}: holds a training run already. Name another folder, or add --overwrite."
+            )
+        for name in (LAST, BEST, METRICS):
+            (run / name).unlink(missing_ok=True)
+        shutil.rmtree(run / TENSORBOARD, ignore_errors=True)
+    plan.save(run / PLAN)
+    write_json(run / FOLD, asdict(fold))
+    write_json(run / SETTINGS, asdict(settings))

@@ -1,0 +1,58 @@
+"""Adam with an L2 term, gradient clipping, and one training step.
+
+Taught in lessons 05 and 06.
+"""
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from nnunet_lib.model import head_strides
+from nnunet_lib.planning import Plan
+from nnunet_lib.training.losses import deep_supervision_loss
+from nnunet_lib.training.settings import TrainingSettings
+
+Step = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def add_weight_decay(
+    gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable], weight_decay: float
+) -> list[tf.Tensor]:
+    """Add the gradient of weight_decay / 2 · |w|² for kernels; norms and biases are left alone.
+
+    This is the classical L2 term, which passes through Adam's scaling, as NVIDIA's and
+    nnU-Net's do; AdamW's decay would not.
+    """
+    return [
+        gradient + weight_decay * variable if "kernel" in variable.name else gradient
+        for gradient, variable in zip(gradients, variables, strict=True)
+    ]
+
+
+def make_step(
+    model: tf.keras.Model,
+    optimiser: tf.keras.optimizers.Optimizer,
+    plan: Plan,
+    settings: TrainingSettings,
+) -> Step:
+    """One training step as a compiled graph: (image, label) -> loss, a scalar.
+
+    The image is (batch, *patch, channels) float32, the label (batch, *patch, 1) uint8.
+    """
+    strides = head_strides(plan, len(model.outputs))
+    variables = model.trainable_variables
+    optimiser.build(variables)
+
+    @tf.function(reduce_retracing=True)
+    def step(image: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            logits = model(image, training=True)
+            logits = logits if isinstance(logits, list) else [logits]
+            loss = deep_supervision_loss(logits, label, strides, settings.include_background)
+        gradients = tape.gradient(loss, variables)
+        gradients, _ = tf.clip_by_global_norm(gradients, settings.gradient_clip)
+        gradients = add_weight_decay(gradients, variables, settings.weight_decay)
+        optimiser.apply_gradients(zip(gradients, variables, strict=True))
+        return loss
+
+    return step

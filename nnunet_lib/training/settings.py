@@ -1,0 +1,71 @@
+"""Everything a user may set about training, with defaults measured on two CPU cores."""
+
+from dataclasses import dataclass, field
+
+from nnunet_lib.errors import InputError
+from nnunet_lib.inference import InferenceSettings
+from nnunet_lib.loading import AugmentationSettings
+from nnunet_lib.training.schedules import Scheduler
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Options of one training run.
+
+    Attributes:
+        fold: which fold validates, from 0.
+        number_of_folds: parts that the cases are split into.
+        epochs: passes of `steps_per_epoch` steps; with a time limit, None means "until then".
+        steps_per_epoch: training steps between two lines of the log.
+        time_limit: minutes of wall time, from the start of `train` to its return.
+        learning_rate: at the start; the scheduler lowers it.
+        scheduler: poly, cosine or constant.
+        weight_decay: factor of the L2 gradient term on kernels.
+        gradient_clip: largest global norm of the gradients.
+        deep_supervision: whether the three finest decoder levels all learn from the labels.
+        include_background: whether the background counts as a class in the Dice loss.
+        batch_size: patches a step; None takes the plan's.
+        base_filters: channels of the first stage; None takes the plan's.
+        foreground_oversampling: share of patches aimed at foreground.
+        number_of_volumes: volumes that the slices of a 2D batch come from.
+        augmentation: what is done to patches, and how often.
+        validation_interval: epochs between validations; the last epoch always validates.
+        inference: sliding window and test-time augmentation used for validation.
+        seed: of weights, folds, shuffling and augmentation.
+        overwrite: replace a run that the folder already holds.
+    """
+
+    fold: int = 0
+    number_of_folds: int = 5
+    epochs: int | None = None
+    steps_per_epoch: int = 100
+    time_limit: float | None = None
+    learning_rate: float = 2e-3
+    scheduler: Scheduler = "poly"
+    weight_decay: float = 1e-4
+    gradient_clip: float = 12.0
+    deep_supervision: bool = True
+    include_background: bool = False
+    batch_size: int | None = None
+    base_filters: int | None = None
+    foreground_oversampling: float = 0.33
+    number_of_volumes: int = 2
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    validation_interval: int = 4
+    inference: InferenceSettings = field(default_factory=InferenceSettings)
+    seed: int = 0
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.time_limit is not None and self.time_limit <= 0:
+            raise InputError(f"time limit {self.time_limit}: must be above 0 minutes.")
+        for name in ("epochs", "steps_per_epoch", "validation_interval", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name.replace('_', ' ')} {value}: must be at least 1.")
+        if not 0 <= self.fold < self.number_of_folds:
+            raise InputError(
+                f"fold {self.fold}: with {self.number_of_folds} folds, it must lie between 0 "
+                f"and {self.number_of_folds - 1}."
+            )
