@@ -1,0 +1,20 @@
+"""Loading: folds, and batches of augmented patches from preprocessed cases, by DALI.
+
+Importing this package imports neither TensorFlow nor DALI; making a dataset does.
+"""
+
+from nnunet_lib.loading.cases import CaseFiles
+from nnunet_lib.loading.dali import benchmark_batches, evaluation_batches, training_batches
+from nnunet_lib.loading.folds import Fold, split_folds
+from nnunet_lib.loading.settings import AugmentationSettings, LoaderSettings
+
+__all__ = [
+    "AugmentationSettings",
+    "CaseFiles",
+    "Fold",
+    "LoaderSettings",
+    "benchmark_batches",
+    "evaluation_batches",
+    "split_folds",
+    "training_batches",
+]

@@ -1,0 +1,148 @@
+"""Batches for TensorFlow from DALI pipelines. Taught in lesson 03.
+
+DALI is used on every machine: on the first GPU where TensorFlow sees one, else on the CPU.
+There is no fallback to another loader; a machine without DALI gets an InputError.
+TensorFlow and DALI are imported when a dataset is made, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from nnunet_lib.errors import InputError
+from nnunet_lib.loading.cases import (
+    CaseFiles,
+    check_cases,
+    check_shard,
+    pipeline_seed,
+    training_order,
+)
+from nnunet_lib.loading.settings import LoaderSettings
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Shape = tuple[int | None, ...]
+
+
+def training_batches(
+    cases: Sequence[CaseFiles],
+    settings: LoaderSettings,
+    epoch: int = 0,
+    shard_id: int = 0,
+    number_of_shards: int = 1,
+) -> tf.data.Dataset:
+    """Augmented training batches, without end: use `take`.
+
+    The same seed, epoch and shard give the same bytes. Build one dataset for a whole run, or
+    one an epoch, which costs well under a second: then a run that is resumed at an epoch meets
+    the batches that it would have met. Shards (one a process) see disjoint cases within a pass.
+
+    Returns:
+        A DALIDataset of image (batch, *patch, channels) float32 and label (batch, *patch, 1)
+        uint8. In 2D the patches are slices, and batch_size / number_of_volumes slices in a
+        row come from one volume.
+
+    Raises:
+        InputError: for unfit files, a case smaller than the patch, more shards than cases, or
+            a machine without DALI.
+    """
+    channels = check_cases(cases, settings.crop_size)
+    order = training_order(len(cases), settings.seed, epoch, shard_id, number_of_shards)
+    drawn = [cases[index] for index in order for _ in range(settings.patches_per_volume)]
+    on_gpu = _sees_gpu()
+    pipeline = _pipelines().training_graph(
+        drawn,
+        settings,
+        on_gpu,
+        batch_size=settings.batch_size,
+        num_threads=settings.threads,
+        device_id=0 if on_gpu else None,
+        seed=pipeline_seed(settings.seed, epoch, shard_id),
+    )
+    return _dataset(pipeline, settings.batch_size, settings.patch_size, channels, on_gpu)
+
+
+def evaluation_batches(
+    cases: Sequence[CaseFiles],
+    shard_id: int = 0,
+    number_of_shards: int = 1,
+    threads: int = 1,
+) -> tf.data.Dataset:
+    """Whole cases one by one, in the order given; over all shards, every case exactly once.
+
+    Always on the CPU: a whole case may not fit a GPU, and the sliding window reads it there.
+
+    Returns:
+        A finite dataset of image (1, d, h, w, channels) float32 and label (1, d, h, w, 1)
+        uint8; in 2D, too, a case is a whole volume.
+
+    Raises:
+        InputError: as for `training_batches`.
+    """
+    channels = check_cases(cases)
+    check_shard(len(cases), shard_id, number_of_shards)
+    shard = cases[shard_id::number_of_shards]
+    pipeline = _pipelines().evaluation_graph(
+        shard, batch_size=1, num_threads=threads, device_id=None
+    )
+    # A DALIDataset never ends, so the number of cases ends it.
+    return _dataset(pipeline, 1, (None, None, None), channels, on_gpu=False).take(len(shard))
+
+
+def benchmark_batches(cases: Sequence[CaseFiles], settings: LoaderSettings) -> tf.data.Dataset:
+    """Training batches at the least cost: the first corner of the first case, unchanged.
+
+    For measuring a network's speed rather than the loader's. Without end, shapes as from
+    `training_batches`.
+    """
+    channels = check_cases(cases[:1], settings.crop_size)
+    on_gpu = _sees_gpu()
+    pipeline = _pipelines().benchmark_graph(
+        cases[:1],
+        settings,
+        on_gpu,
+        batch_size=settings.batch_size,
+        num_threads=settings.threads,
+        device_id=0 if on_gpu else None,
+    )
+    return _dataset(pipeline, settings.batch_size, settings.patch_size, channels, on_gpu)
+
+
+def _dataset(
+    pipeline: Any, batch_size: int, size: Shape, channels: int, on_gpu: bool
+) -> tf.data.Dataset:
+    """A pipeline as a dataset, on the device where its batches lie."""
+    import nvidia.dali.plugin.tf as dali_tf
+    import tensorflow as tf
+
+    with tf.device("/gpu:0" if on_gpu else "/cpu:0"):
+        return dali_tf.DALIDataset(
+            pipeline=pipeline,
+            batch_size=batch_size,
+            output_shapes=((batch_size, *size, channels), (batch_size, *size, 1)),
+            output_dtypes=(tf.float32, tf.uint8),
+            num_threads=pipeline.num_threads,
+            device_id=pipeline.device_id,
+        )
+
+
+def _sees_gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _pipelines() -> Any:
+    """The module of DALI graphs, or a word on how to get DALI."""
+    try:
+        import nvidia.dali.plugin.tf  # noqa: F401  (only whether it is there)
+
+        from nnunet_lib.loading import pipelines
+    except ImportError as error:
+        raise InputError(
+            f"NVIDIA DALI or its TensorFlow plugin cannot be imported ({error}). They install "
+            "on Linux x86-64 only: run 'make' there, or use a Linux container."
+        ) from None
+    return pipelines

@@ -1,0 +1,138 @@
+"""What the loader does to the data, as plain values. Taught in lesson 03.
+
+Needs neither TensorFlow nor DALI.
+"""
+
+from dataclasses import dataclass, field, fields
+
+from nnunet_lib.errors import InputError
+
+Range = tuple[float, float]
+
+# nnU-Net's limit: above this ratio the coarse axis is too coarse to be mixed with the others.
+ANISOTROPY_LIMIT = 3.0
+
+
+@dataclass(frozen=True)
+class AugmentationSettings:
+    """Probabilities and ranges of the augmentations, in the order in which they are applied.
+
+    A probability is for one patch (for flips: one patch and one axis). A range is drawn from
+    uniformly. The defaults are those of NVIDIA's nnU-Net for TensorFlow 2.
+
+    Attributes:
+        enabled: False leaves patches as they were cropped.
+        zoom_scale: side of the region that is enlarged to a patch, as a share of the patch.
+        noise_standard_deviation: of additive Gaussian noise, in units of the normalised image.
+        blur_sigma: of the Gaussian blur, in voxels.
+        brightness_factor: multiplies the image, so zero stays zero.
+        contrast_factor: stretches each channel about its mean in the patch; values beyond the
+            patch's own range are clipped to it, as nnU-Net does.
+    """
+
+    enabled: bool = True
+    zoom_probability: float = 0.15
+    zoom_scale: Range = (0.7, 1.0)
+    flip_probability: float = 0.5
+    noise_probability: float = 0.15
+    noise_standard_deviation: Range = (0.0, 0.3)
+    blur_probability: float = 0.15
+    blur_sigma: Range = (0.5, 1.5)
+    brightness_probability: float = 0.15
+    brightness_factor: Range = (0.7, 1.3)
+    contrast_probability: float = 0.15
+    contrast_factor: Range = (0.65, 1.5)
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name.endswith("_probability"):
+                _check_probability(item.name, value)
+            elif isinstance(value, tuple):
+                _check_range(item.name, value)
+        if self.zoom_scale[0] <= 0 or self.zoom_scale[1] > 1:
+            raise InputError(f"zoom_scale is {self.zoom_scale}; give a range above 0 and up to 1.")
+        if self.blur_sigma[0] <= 0:
+            raise InputError(f"blur_sigma is {self.blur_sigma}; give a range above 0 voxels.")
+
+    @classmethod
+    def none(cls) -> "AugmentationSettings":
+        """No augmentation at all."""
+        return cls(enabled=False)
+
+
+@dataclass(frozen=True)
+class LoaderSettings:
+    """How training batches are drawn.
+
+    Attributes:
+        batch_size: patches (3D) or slices (2D) a batch.
+        patch_size: voxels an axis in plan order; three entries in 3D, two in 2D.
+        dimensions: 2 or 3.
+        foreground_oversampling: probability that a patch is aimed at a foreground class.
+        number_of_volumes: volumes that a 2D batch's slices come from (NVIDIA's `nvol`); it
+            divides batch_size. Without meaning in 3D, where each patch has its own volume.
+        seed: the same seed and epoch give the same batches, whatever `threads` is.
+        threads: of DALI's pipeline.
+    """
+
+    batch_size: int
+    patch_size: tuple[int, ...]
+    dimensions: int = 3
+    foreground_oversampling: float = 0.33
+    number_of_volumes: int = 2
+    seed: int = 0
+    threads: int = 2
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+
+    def __post_init__(self) -> None:
+        if self.dimensions not in (2, 3) or len(self.patch_size) != self.dimensions:
+            raise InputError(
+                f"patch_size {self.patch_size} does not fit dimensions {self.dimensions}: "
+                "give 2 or 3 dimensions and as many sizes."
+            )
+        for name in ("batch_size", "number_of_volumes", "threads"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; give 1 or more.")
+        if min(self.patch_size) < 1:
+            raise InputError(f"patch_size is {self.patch_size}; give 1 or more for each axis.")
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; give 0 or more.")
+        _check_probability("foreground_oversampling", self.foreground_oversampling)
+        if self.dimensions == 2 and self.batch_size % self.number_of_volumes:
+            raise InputError(
+                f"A batch of {self.batch_size} slices cannot be shared evenly by "
+                f"{self.number_of_volumes} volumes. Make batch_size a multiple of "
+                "number_of_volumes (--nvol)."
+            )
+
+    @property
+    def crop_size(self) -> tuple[int, int, int]:
+        """What is cropped from a volume: the patch in 3D, a slice one voxel thick in 2D."""
+        sizes = (1, *self.patch_size) if self.dimensions == 2 else self.patch_size
+        return sizes[0], sizes[1], sizes[2]
+
+    @property
+    def patches_per_volume(self) -> int:
+        """How many patches in a row come from the same volume: 1 in 3D."""
+        return self.batch_size // self.number_of_volumes if self.dimensions == 2 else 1
+
+    @property
+    def keeps_slices_apart(self) -> bool:
+        """Whether zoom and blur stay inside slices, instead of mixing them along axis 0.
+
+        True in 2D and for anisotropic 3D patches. Plan order puts the coarsest axis first, so
+        axis 0 has the fewest voxels for the same extent (nnU-Net's "dummy 2D" augmentation).
+        """
+        anisotropy = max(self.patch_size) / self.patch_size[0]
+        return self.dimensions == 2 or anisotropy > ANISOTROPY_LIMIT
+
+
+def _check_probability(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise InputError(f"{name} is {value}; a probability lies between 0 and 1.")
+
+
+def _check_range(name: str, value: Range) -> None:
+    if len(value) != 2 or not 0 <= value[0] <= value[1]:
+        raise InputError(f"{name} is {value}; give (lowest, highest), neither below 0.")

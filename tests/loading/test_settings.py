@@ -1,0 +1,54 @@
+from typing import Any
+
+import pytest
+
+from nnunet_lib.errors import InputError
+from nnunet_lib.loading import AugmentationSettings, LoaderSettings
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"noise_probability": 1.5}, "noise_probability"),
+        ({"flip_probability": -0.1}, "flip_probability"),
+        ({"contrast_factor": (1.5, 0.65)}, "contrast_factor"),
+        ({"noise_standard_deviation": (-0.1, 0.3)}, "noise_standard_deviation"),
+        ({"zoom_scale": (0.7, 1.2)}, "zoom_scale"),
+        ({"blur_sigma": (0.0, 1.0)}, "blur_sigma"),
+    ],
+)
+def test_augmentations_that_cannot_be_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        AugmentationSettings(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"patch_size": (8, 8)}, "patch_size"),
+        ({"patch_size": (8, 8, 0)}, "patch_size"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"threads": 0}, "threads"),
+        ({"seed": -1}, "seed"),
+        ({"foreground_oversampling": 2.0}, "foreground_oversampling"),
+        ({"dimensions": 2, "patch_size": (8, 8), "batch_size": 5}, "number_of_volumes"),
+    ],
+)
+def test_loaders_that_cannot_be_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        LoaderSettings(**{"batch_size": 4, "patch_size": (8, 8, 8), **values})
+
+
+def test_an_odd_batch_of_3d_patches_does_not_ask_for_volumes() -> None:
+    assert LoaderSettings(batch_size=5, patch_size=(8, 8, 8)).patches_per_volume == 1
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "apart"),
+    [((8, 24, 24), False), ((8, 25, 16), True), ((16, 8, 8), False), ((8, 8), True)],
+)
+def test_slices_stay_apart_in_2d_and_where_the_first_axis_is_coarse(
+    patch_size: tuple[int, ...], apart: bool
+) -> None:
+    settings = LoaderSettings(4, patch_size, dimensions=len(patch_size))
+    assert settings.keeps_slices_apart is apart
