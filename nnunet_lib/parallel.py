@@ -1,0 +1,102 @@
+"""Work over many cases at once, with a progress bar and bounded memory."""
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from threadpoolctl import threadpool_limits
+from tqdm.auto import tqdm
+
+from nnunet_lib.errors import InputError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def run_all(
+    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int, description: str
+) -> list[Result]:
+    """Call `function` on every task and return the results in the tasks' order.
+
+    With `workers` above 1 the calls run in that many fresh processes, at most twice as many
+    tasks waiting as there are workers. `function` must be defined in an importable module. A
+    script that asks for more than one worker needs `if __name__ == "__main__":` round its
+    body, because each process imports the script. One thread a worker does the linear
+    algebra, so that the number of workers cannot change a result.
+
+    Raises:
+        InputError: if `workers` is below 1, or a worker process dies.
+    """
+    if workers < 1:
+        raise InputError(f"workers is {workers}; give 1 or more.")
+    with tqdm(total=len(tasks), desc=description, unit="case") as progress:
+        if workers == 1 or len(tasks) < 2:
+            return _run_here(function, tasks, progress)
+        return _run_in_processes(function, tasks, min(workers, len(tasks)), progress)
+
+
+def _run_here(
+    function: Callable[[Task], Result], tasks: Sequence[Task], progress: "tqdm[None]"
+) -> list[Result]:
+    results = []
+    with threadpool_limits(limits=1):
+        for task in tasks:
+            results.append(function(task))
+            progress.update()
+    return results
+
+
+def _run_in_processes(
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    workers: int,
+    progress: "tqdm[None]",
+) -> list[Result]:
+    # Forking a process that has loaded TensorFlow can hang it; a spawned one starts clean.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_use_one_thread)
+    try:
+        return _feed(pool, function, tasks, 2 * workers, progress)
+    except BrokenProcessPool:
+        raise InputError(
+            "A worker process died. If memory ran out, ask for fewer workers. If this is a "
+            'script, put its body under `if __name__ == "__main__":`, or ask for 1 worker.'
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _feed(
+    pool: ProcessPoolExecutor,
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    limit: int,
+    progress: "tqdm[None]",
+) -> list[Result]:
+    """Keep at most `limit` tasks submitted, and collect the results."""
+    results: dict[int, Result] = {}
+    running: dict[Future[Result], int] = {}
+    for index, task in enumerate(tasks):
+        if len(running) == limit:
+            _collect(running, results, progress)
+        running[pool.submit(function, task)] = index
+    while running:
+        _collect(running, results, progress)
+    return [results[index] for index in range(len(tasks))]
+
+
+def _collect(
+    running: dict[Future[Result], int], results: dict[int, Result], progress: "tqdm[None]"
+) -> None:
+    """Wait until a task is done, and move what is done from `running` to `results`."""
+    done, _ = wait(running, return_when=FIRST_COMPLETED)
+    for future in done:
+        results[running.pop(future)] = future.result()
+        progress.update()
+
+
+def _use_one_thread() -> None:
+    """Limit a worker's linear algebra to one thread for as long as the worker lives."""
+    threadpool_limits(limits=1)

@@ -1,0 +1,345 @@
+"""From a fingerprint to a plan, by nnU-Net's rules.
+
+Taught in lesson 02. Source: Isensee et al., Nature Methods 18 (2021), figure 2 and its
+supplementary note 3.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnunet_lib.datasets import Dataset
+from nnunet_lib.errors import InputError
+from nnunet_lib.planning.fingerprint import (
+    Fingerprint,
+    IntensityStatistics,
+    compute_fingerprint,
+)
+from nnunet_lib.planning.plan import Normalisation, Plan
+from nnunet_lib.planning.topology import (
+    Topology,
+    divisors,
+    memory_estimate,
+    plan_topology,
+    stage_filters,
+)
+
+ANISOTROPY = 3.0  # an axis this many times coarser than the next is treated apart
+MASK_BELOW = 0.75  # relative size after cropping under which statistics stay inside the mask
+DATASET_SHARE = 0.05  # of the dataset's voxels, the most that one batch may hold
+SMALLEST_BATCH = 2
+REFERENCE_GIGABYTES = 8.0
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """A network that was seen to fill `REFERENCE_GIGABYTES`, and where the patch starts."""
+
+    estimate: float
+    batch_size: int
+    start_edge: int
+
+
+_REFERENCES = {2: _Reference(8.5e7, 12, 2048), 3: _Reference(5.6e8, 2, 256)}
+
+
+@dataclass(frozen=True)
+class PlannerSettings:
+    """What the user decides; None leaves the decision to the rules.
+
+    Attributes:
+        dimensions: 2 or 3.
+        memory_gigabytes: memory that training may fill, as on the GPU of nnU-Net's reference.
+            It bounds patch and batch size; a CPU's time rather than its memory asks for the
+            small default.
+        base_filters: channels of the first stage; nnU-Net has 32.
+        patch_size: voxels an axis in plan order (coarsest axis first; in 2D the two axes in
+            the slice). Rounded up to what the network can pool; not shrunk to the memory.
+        target_spacing: millimetres an axis. In 3D in spatial order (z, y, x); in 2D the two
+            axes in the slice.
+        batch_size: patches a training step.
+    """
+
+    dimensions: int = 3
+    memory_gigabytes: float = 2.0
+    base_filters: int = 32
+    patch_size: tuple[int, ...] | None = None
+    target_spacing: tuple[float, ...] | None = None
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no plan can follow."""
+        if self.dimensions not in (2, 3):
+            raise InputError(f"dimensions is {self.dimensions}; give 2 or 3.")
+        for name in ("patch_size", "target_spacing"):
+            values = getattr(self, name)
+            if values is not None and (len(values) != self.dimensions or min(values) <= 0):
+                raise InputError(
+                    f"{name} is {values}; give {self.dimensions} numbers above 0, because the "
+                    f"plan has {self.dimensions} dimensions."
+                )
+        for name in ("memory_gigabytes", "base_filters", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise InputError(f"{name} is {value}; give a number above 0.")
+
+
+def plan_dataset(
+    dataset: Dataset, settings: PlannerSettings | None = None, workers: int = 1
+) -> tuple[Fingerprint, Plan]:
+    """Fingerprint a dataset and plan for it: `compute_fingerprint`, then `make_plan`."""
+    fingerprint = compute_fingerprint(dataset, workers)
+    return fingerprint, make_plan(fingerprint, settings)
+
+
+def make_plan(fingerprint: Fingerprint, settings: PlannerSettings | None = None) -> Plan:
+    """Decide spacing, normalisation, patch, network and batch from a fingerprint.
+
+    Raises:
+        InputError: if the images, the given patch size or the memory are too small for a
+            network with at least one pooling.
+    """
+    settings = settings or PlannerSettings()
+    spacing, spacing_reason = _target_spacing(fingerprint, settings)  # (z, y, x)
+    axis_order = _coarsest_first(spacing)
+    median_shape = _median_shape(fingerprint, spacing)  # (z, y, x) after resampling
+    # The last axes in plan order: all three in 3D, the two in the slice in 2D.
+    axes = axis_order[-settings.dimensions :]
+    grid = _Grid(
+        spacing=_in_plane(tuple(spacing[axis] for axis in axes), settings),
+        median_shape=tuple(median_shape[axis] for axis in axes),
+        dataset_voxels=math.prod(median_shape) * len(fingerprint.shapes),
+    )
+    topology, patch_reason = _choose_topology(grid, fingerprint, settings)
+    batch_size, batch_reason = _batch_size(topology, grid, fingerprint, settings)
+    normalisation = tuple(
+        _normalisation(name, statistics, fingerprint.median_relative_size)
+        for name, statistics in zip(fingerprint.channels, fingerprint.intensities, strict=True)
+    )
+    return Plan(
+        dataset=fingerprint.dataset,
+        dimensions=settings.dimensions,
+        channels=fingerprint.channels,
+        labels=fingerprint.labels,
+        axis_order=axis_order,
+        target_spacing=grid.spacing,
+        normalisation=normalisation,
+        patch_size=topology.patch_size,
+        batch_size=batch_size,
+        strides=topology.strides,
+        kernels=topology.kernels,
+        filters=_filters(topology, settings),
+        reasons=(
+            spacing_reason,
+            f"Axis order: axis {'zyx'[axis_order[0]]} is the coarsest and comes first.",
+            *_normalisation_reasons(fingerprint, normalisation),
+            patch_reason,
+            _stage_reason(topology),
+            batch_reason,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """What the network sees: plan order, `dimensions` axes."""
+
+    spacing: tuple[float, ...]
+    median_shape: tuple[float, ...]
+    dataset_voxels: float
+
+
+def _target_spacing(
+    fingerprint: Fingerprint, settings: PlannerSettings
+) -> tuple[tuple[float, ...], str]:
+    """Millimetres (z, y, x), and why."""
+    if settings.target_spacing is not None and settings.dimensions == 3:
+        return settings.target_spacing, "Target spacing: as given."
+    spacings = np.array(fingerprint.spacings)  # (case, 3)
+    target = np.median(spacings, axis=0)
+    size = np.median(np.array(fingerprint.shapes), axis=0)
+    coarsest = int(np.argmax(target))
+    others = [axis for axis in range(3) if axis != coarsest]
+    next_coarsest = float(target[others].max())
+    thick = target[coarsest] > ANISOTROPY * next_coarsest
+    few = size[coarsest] * ANISOTROPY < size[others].min()
+    reason = "Target spacing: the median of the cases on every axis."
+    if thick and few:
+        fine = float(np.percentile(spacings[:, coarsest], 10))
+        # Never as fine as the next axis: the coarsest axis has to stay the coarsest.
+        target[coarsest] = fine if fine >= next_coarsest else next_coarsest + 1e-5
+        reason = (
+            f"Target spacing: the median of the cases, but along {'zyx'[coarsest]} their 10th "
+            "percentile: its slices are thick and few, and the median would blur finer cases."
+        )
+    if settings.target_spacing is not None:
+        reason = "Target spacing: as given inside the slice."
+    return tuple(float(value) for value in target), reason
+
+
+def _in_plane(spacing: tuple[float, ...], settings: PlannerSettings) -> tuple[float, ...]:
+    """The spacing that the network sees: the user's, where they gave one."""
+    if settings.dimensions == 2 and settings.target_spacing is not None:
+        return tuple(float(value) for value in settings.target_spacing)
+    return tuple(float(value) for value in spacing)
+
+
+def _coarsest_first(spacing: Sequence[float]) -> tuple[int, ...]:
+    coarsest = int(np.argmax(spacing))
+    return (coarsest, *(axis for axis in range(3) if axis != coarsest))
+
+
+def _median_shape(fingerprint: Fingerprint, target: Sequence[float]) -> tuple[float, ...]:
+    """Median voxels (z, y, x) of the cases once they have the target spacing."""
+    shapes, spacings = np.array(fingerprint.shapes), np.array(fingerprint.spacings)
+    resampled = np.round(shapes * spacings / np.array(target))  # (case, 3)
+    return tuple(float(size) for size in np.median(resampled, axis=0))
+
+
+def _filters(topology: Topology, settings: PlannerSettings) -> tuple[int, ...]:
+    return stage_filters(len(topology.strides), settings.base_filters, settings.dimensions)
+
+
+def _estimate(topology: Topology, labels: int, settings: PlannerSettings) -> int:
+    return memory_estimate(topology, _filters(topology, settings), labels)
+
+
+def _budget(settings: PlannerSettings) -> float:
+    """The largest `memory_estimate` of the reference batch that fits the memory."""
+    share = settings.memory_gigabytes / REFERENCE_GIGABYTES
+    return _REFERENCES[settings.dimensions].estimate * share
+
+
+def _choose_topology(
+    grid: _Grid, fingerprint: Fingerprint, settings: PlannerSettings
+) -> tuple[Topology, str]:
+    if settings.patch_size is not None:
+        return _given_topology(grid, settings.patch_size)
+    start = _start_patch(grid, settings.dimensions)
+    topology = plan_topology(grid.spacing, start)
+    if len(topology.strides) == 1:
+        raise InputError(
+            f"{fingerprint.dataset}: the images are too small for a U-Net (median "
+            f"{_times(grid.median_shape)} voxels at {_times(grid.spacing)} mm). Give a patch "
+            "size of at least 8 on every axis, or a finer target spacing."
+        )
+    shrunk = _shrink(topology, grid, len(fingerprint.labels), settings)
+    if shrunk == topology:
+        return topology, "Patch size: the median case, rounded up to what the network can pool."
+    return shrunk, (
+        "Patch size: as the median case in proportion, as large as "
+        f"{settings.memory_gigabytes:g} GB allow."
+    )
+
+
+def _given_topology(grid: _Grid, given: tuple[int, ...]) -> tuple[Topology, str]:
+    topology = plan_topology(grid.spacing, given)
+    if len(topology.strides) == 1:
+        raise InputError(
+            f"patch_size {_times(given)} cannot be pooled even once. Give at least 8 on two "
+            "axes of similar spacing, or at least 12 on one."
+        )
+    if topology.patch_size == given:
+        return topology, "Patch size: as given."
+    multiples = _times(divisors(topology.strides))
+    return topology, (
+        f"Patch size: {_times(given)} as given, rounded up to a multiple of {multiples}, which "
+        "the network's strides need."
+    )
+
+
+def _start_patch(grid: _Grid, dimensions: int) -> list[float]:
+    """A patch of the same millimetres on every axis, no larger than the median case."""
+    voxels = _REFERENCES[dimensions].start_edge ** dimensions
+    scale = (voxels * math.prod(grid.spacing)) ** (1 / dimensions)
+    pairs = zip(grid.spacing, grid.median_shape, strict=True)
+    return [min(round(scale / spacing), size) for spacing, size in pairs]
+
+
+def _shrink(topology: Topology, grid: _Grid, labels: int, settings: PlannerSettings) -> Topology:
+    """Take voxels from the axis that is largest beside the median case, until it all fits."""
+    while _estimate(topology, labels, settings) > _budget(settings):
+        ratios = [
+            (patch / median, axis)
+            for axis, (patch, median) in enumerate(
+                zip(topology.patch_size, grid.median_shape, strict=True)
+            )
+        ]
+        topology = _smaller(topology, grid.spacing, axis=max(ratios)[1])
+        if min(topology.patch_size) < 1 or len(topology.strides) == 1:
+            raise InputError(
+                f"memory_gigabytes {settings.memory_gigabytes:g} is too small for any network "
+                f"with {settings.base_filters} base filters. Give more, or fewer filters."
+            )
+    return topology
+
+
+def _smaller(topology: Topology, spacing: Sequence[float], axis: int) -> Topology:
+    """The next smaller patch along `axis`, and its network."""
+    reduced = list(topology.patch_size)
+    reduced[axis] -= divisors(topology.strides)[axis]
+    # A smaller patch may need fewer poolings, thus a smaller step: sizes between are not lost.
+    step = divisors(plan_topology(spacing, reduced).strides)[axis]
+    patch_size = list(topology.patch_size)
+    patch_size[axis] -= step
+    return plan_topology(spacing, patch_size)
+
+
+def _batch_size(
+    topology: Topology, grid: _Grid, fingerprint: Fingerprint, settings: PlannerSettings
+) -> tuple[int, str]:
+    if settings.batch_size is not None:
+        return settings.batch_size, "Batch size: as given."
+    estimate = _estimate(topology, len(fingerprint.labels), settings)
+    reference = _REFERENCES[settings.dimensions].batch_size
+    by_memory = round(_budget(settings) / estimate * reference)
+    by_dataset = round(DATASET_SHARE * grid.dataset_voxels / math.prod(topology.patch_size))
+    if min(by_memory, by_dataset) < SMALLEST_BATCH:
+        return SMALLEST_BATCH, f"Batch size: {SMALLEST_BATCH}, the least that training gets."
+    if by_memory <= by_dataset:
+        return by_memory, f"Batch size: what {settings.memory_gigabytes:g} GB hold."
+    return by_dataset, f"Batch size: at most {DATASET_SHARE:.0%} of the dataset's voxels."
+
+
+def _normalisation(
+    channel: str, statistics: IntensityStatistics, median_relative_size: float
+) -> Normalisation:
+    if channel.casefold() != "ct":
+        return Normalisation("z_score", inside_mask=median_relative_size < MASK_BELOW)
+    return Normalisation(
+        "ct",
+        lower=statistics.percentile_00_5,
+        upper=statistics.percentile_99_5,
+        mean=statistics.mean,
+        standard_deviation=max(statistics.standard_deviation, 1e-8),
+    )
+
+
+def _normalisation_reasons(
+    fingerprint: Fingerprint, normalisation: Sequence[Normalisation]
+) -> list[str]:
+    """One sentence a channel."""
+    size = f"cropping keeps {fingerprint.median_relative_size:.0%} of the median case"
+    reasons = []
+    for name, scheme in zip(fingerprint.channels, normalisation, strict=True):
+        if scheme.scheme == "ct":
+            why = "fixed units, so clipped and scaled by the whole dataset's foreground"
+        elif scheme.inside_mask:
+            why = f"z-score a case inside the non-zero mask ({size}, less than {MASK_BELOW:.0%})"
+        else:
+            why = f"z-score a case over all its voxels ({size})"
+        reasons.append(f"Normalisation of {name}: {why}.")
+    return reasons
+
+
+def _stage_reason(topology: Topology) -> str:
+    return (
+        f"Stages: {len(topology.strides)}; an axis is halved while at least 4 voxels remain and "
+        "its spacing is less than twice the finest."
+    )
+
+
+def _times(values: Sequence[float]) -> str:
+    return " x ".join(f"{value:g}" for value in values)
