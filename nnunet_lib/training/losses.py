@@ -31,7 +31,7 @@ def soft_dice_sums(
     first = 0 if include_background else 1
     probabilities = tf.nn.softmax(logits)[..., first:]  # (batch, *spatial, classes)
     truth = tf.one_hot(labels[..., 0], logits.shape[-1], dtype=logits.dtype)[..., first:]
-    axes = list(range(logits.shape.rank - 1))  # batch and space
+    axes = list(range(len(logits.shape) - 1))  # batch and space
     overlap = 2 * tf.reduce_sum(probabilities * truth, axes)
     return overlap, tf.reduce_sum(probabilities, axes) + tf.reduce_sum(truth, axes)
 

@@ -1,0 +1,126 @@
+"""The U-Net against published parameter counts, its own formula, and its grids."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nnunet_lib.model import InstanceNormalization, as_network, build_unet, head_strides
+from nnunet_lib.planning import Normalisation, Plan
+
+
+def isotropic(dimensions: int, patch: tuple[int, ...], stages: int, **changes: object) -> Plan:
+    """A plan whose stages halve every axis."""
+    cap = 320 if dimensions == 3 else 512
+    plan = Plan(
+        dataset="made up",
+        dimensions=dimensions,
+        channels=("MRI",),
+        labels=("background", "one", "two"),
+        axis_order=(0, 1, 2),
+        target_spacing=(1.0,) * dimensions,
+        normalisation=(Normalisation("z_score"),),
+        patch_size=patch,
+        batch_size=2,
+        strides=((1,) * dimensions, *((2,) * dimensions,) * (stages - 1)),
+        kernels=((3,) * dimensions,) * stages,
+        filters=tuple(min(32 * 2**i, cap) for i in range(stages)),
+    )
+    return replace(plan, **changes)
+
+
+PROSTATE = isotropic(
+    3,
+    (20, 320, 256),
+    stages=7,
+    channels=("T2", "ADC"),
+    normalisation=(Normalisation("z_score"),) * 2,
+    strides=((1, 1, 1), (1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2)),
+    kernels=((1, 3, 3), (1, 3, 3), *((3, 3, 3),) * 5),
+)
+
+
+@pytest.mark.parametrize(
+    ("plan", "published"),
+    [
+        # NVIDIA's nnU-Net for TensorFlow 2, without deep-supervision heads.
+        (isotropic(3, (40, 56, 40), stages=4), 5_601_187),
+        (
+            isotropic(
+                3,
+                (128, 128, 128),
+                stages=6,
+                channels=("a", "b", "c", "d"),
+                labels=("background", "1", "2", "3"),
+            ),
+            31_192_868,
+        ),
+        (isotropic(2, (56, 40), stages=4), 1_926_499),
+    ],
+    ids=["hippocampus 3D", "brain tumour 3D", "hippocampus 2D"],
+)
+def test_parameter_counts_are_the_published_ones(plan: Plan, published: int) -> None:
+    assert build_unet(plan, deep_supervision=False).count_params() == published
+
+
+def test_only_transposed_and_output_convolutions_have_a_bias() -> None:
+    model = build_unet(isotropic(3, (16, 16, 16), stages=3))
+    biased = {
+        layer.name for layer in model.layers if getattr(layer, "bias", None) is not None
+    }
+    assert biased == {
+        layer.name
+        for layer in model.layers
+        if "transposed" in layer.name or layer.name.startswith("head_")
+        if layer.weights
+    }
+
+
+def test_heads_lie_on_the_three_finest_grids() -> None:
+    plan = isotropic(3, (32, 16, 16), stages=5, strides=(
+        (1, 1, 1), (2, 1, 2), (2, 2, 2), (2, 2, 2), (2, 2, 1)
+    ), filters=(4, 4, 4, 4, 4))  # fmt: skip
+    shapes = [tuple(head.shape[1:-1]) for head in build_unet(plan).outputs]
+    assert shapes == [(32, 16, 16), (16, 16, 8), (8, 8, 4)]
+    spans = head_strides(plan, 3)
+    assert [
+        tuple(p // s for p, s in zip(plan.patch_size, span, strict=True)) for span in spans
+    ] == shapes
+
+
+def test_a_network_of_two_stages_has_one_head() -> None:
+    assert len(build_unet(isotropic(2, (8, 8), stages=2)).outputs) == 1
+
+
+def test_instance_norm_gives_each_case_and_channel_mean_0_and_variance_1() -> None:
+    inputs = np.random.default_rng(0).normal(5, 3, (2, 6, 5, 4, 3)).astype(np.float32)
+    inputs[1] *= 100  # a case of another intensity scale
+    outputs = InstanceNormalization()(inputs).numpy()
+    np.testing.assert_allclose(outputs.mean(axis=(1, 2, 3)), 0, atol=1e-4)
+    np.testing.assert_allclose(outputs.std(axis=(1, 2, 3)), 1, atol=1e-3)
+
+
+def test_instance_norm_of_a_case_does_not_depend_on_its_batch() -> None:
+    layer = InstanceNormalization()
+    batch = np.random.default_rng(0).normal(size=(3, 8, 8, 2)).astype(np.float32)
+    alone = [layer(batch[i : i + 1]).numpy()[0] for i in range(3)]
+    np.testing.assert_allclose(layer(batch).numpy(), alone, atol=1e-5)
+
+
+def test_the_kernels_are_the_plans() -> None:
+    model = build_unet(PROSTATE)
+    assert model.get_layer("down_0_first_convolution").kernel_size == (1, 3, 3)
+    assert model.get_layer("down_2_first_convolution").kernel_size == (3, 3, 3)
+    assert model.get_layer("down_5_first_convolution").strides == (1, 2, 2)
+    assert model.outputs[0].shape[1:] == (20, 320, 256, 3)
+
+
+def test_as_network_takes_any_number_of_patches_and_gives_the_finest_head() -> None:
+    plan = isotropic(3, (8, 8, 8), stages=3, filters=(4, 8, 8))
+    model = build_unet(plan)
+    patches = np.random.default_rng(0).normal(size=(3, 8, 8, 8, 1)).astype(np.float32)
+    network = as_network(model)
+    expected = model(tf.constant(patches), training=False)[0].numpy()
+    np.testing.assert_allclose(network(patches), expected, atol=1e-5)
+    np.testing.assert_allclose(network(patches[:1]), expected[:1], atol=1e-5)
