@@ -13,6 +13,7 @@ from nnunet_lib.datasets.nifti import (
     write_probabilities,
     write_volume,
 )
+from nnunet_lib.datasets.phantom import make_phantom
 from nnunet_lib.datasets.validation import require_valid, validate
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "bounding_box",
     "box_slices",
     "find_images",
+    "make_phantom",
     "nonzero_mask",
     "read_header",
     "read_label",

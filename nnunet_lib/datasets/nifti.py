@@ -218,7 +218,7 @@ def _raw_header(path: Path) -> Any:
         sizes = {int.from_bytes(start, "little"), int.from_bytes(start, "big")}
         stream.seek(0)
         if sizes & {348, 540} and len(start) == 4:
-            header_class = nib.Nifti2Header if 540 in sizes else nib.Nifti1Header
+            header_class: Any = nib.Nifti2Header if 540 in sizes else nib.Nifti1Header
             return header_class.from_fileobj(stream, check=False)
         raise ValueError("the first bytes are not a NIfTI header's")
 
@@ -272,7 +272,7 @@ def _voxels(path: Path) -> np.ndarray:
     def read(stream: IO[bytes]) -> np.ndarray:
         second = int.from_bytes(stream.read(4), "little") in (540, 0x1C020000)
         stream.seek(0)
-        image_class = nib.Nifti2Image if second else nib.Nifti1Image
+        image_class: Any = nib.Nifti2Image if second else nib.Nifti1Image
         array = np.array(image_class.from_stream(stream).dataobj)
         stream.read(1)  # at the end of the data, gzip compares its checksum
         return array
@@ -297,7 +297,8 @@ def _write(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
     """Write (z, y, x[, channel]) whole or not at all; the same array gives the same bytes."""
     file_ending(path)
     voxels = array.transpose(2, 1, 0, *range(3, array.ndim))  # (i, j, k[, channel])
-    image = nib.Nifti1Image(voxels, affine)
+    image_class: Any = nib.Nifti1Image  # nibabel's methods have no types
+    image = image_class(voxels, affine)
     image.header.set_xyzt_units("mm", "sec")
     image.set_sform(affine, code="scanner")
     if _is_orthogonal(affine):  # a qform holds rotations and spacings, no shear
