@@ -3,6 +3,7 @@
 Taught in lesson 06. Needs neither TensorFlow nor DALI.
 """
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -48,7 +49,7 @@ def _check(names: list[str], number_of_folds: int) -> None:
     if number_of_folds < 2:
         raise InputError(f"{number_of_folds} folds were asked for; ask for 2 or more.")
     if len(set(names)) < len(names):
-        repeated = next(a for a, b in zip(names, names[1:], strict=False) if a == b)
+        repeated = next(a for a, b in itertools.pairwise(names) if a == b)
         raise InputError(f"Case {repeated} is listed more than once; list each case once.")
     if len(names) < number_of_folds:
         raise InputError(

@@ -84,7 +84,7 @@ def draw_region(settings: LoaderSettings) -> tuple[Node, Node]:
     """Voxels an axis to crop, int32 (3,), and whether they are to be zoomed to the patch."""
     size = types.Constant([float(voxels) for voxels in settings.crop_size])
     zoomed = draw(settings.augmentation.zoom_probability)
-    scale = fn.random.uniform(range=list(settings.augmentation.zoom_scale))
+    scale = draw_from(settings.augmentation.zoom_scale)
     # 0 on the axis that keeps its size, so that slices are not mixed.
     axes = types.Constant([0.0 if settings.keeps_slices_apart else 1.0, 1.0, 1.0])
     if settings.augmentation.enabled:
@@ -112,10 +112,14 @@ def draw_target(volume: Node, region: Node) -> tuple[Node, Node]:
     A class that is present is drawn, then one of its two largest components. On axes where
     the component fits into the crop, the box is the component's; on the others it is one
     voxel of that class, drawn at random, so that the crop always shows some of it.
-    A label without foreground gives a crop anywhere.
+    A label without foreground counts as one object of the background class.
     """
     start, extent, drawn_class = fn.segmentation.random_object_bbox(
-        volume, format="anchor_shape", k_largest=LARGEST_COMPONENTS, output_class=True
+        volume,
+        format="anchor_shape",
+        k_largest=LARGEST_COMPONENTS,
+        output_class=True,
+        cache_objects=True,  # finding components costs more than all the rest
     )
     start, extent = fn.cast(start, dtype=types.INT32), fn.cast(extent, dtype=types.INT32)
     component = fn.slice(volume, start, extent, axes=SPATIAL_AXES)
@@ -144,12 +148,12 @@ def augment_intensities(
 ) -> Node:
     """Noise, blur, brightness and contrast, each with its own probability."""
     if draw(settings.noise_probability):
-        deviation = fn.random.uniform(range=list(settings.noise_standard_deviation))
+        deviation = draw_from(settings.noise_standard_deviation)
         image = fn.noise.gaussian(image, stddev=deviation)
     if draw(settings.blur_probability):
         image = blur(image, settings.blur_sigma, keeps_slices_apart)
     if draw(settings.brightness_probability):
-        image = image * fn.random.uniform(range=list(settings.brightness_factor))
+        image = image * draw_from(settings.brightness_factor)
     if draw(settings.contrast_probability):
         image = change_contrast(image, settings.contrast_factor)
     return image
@@ -160,10 +164,16 @@ def draw(probability: float) -> Node:
     return fn.random.coin_flip(probability=probability, dtype=types.BOOL)
 
 
+def draw_from(values: Range) -> Node:
+    """A number between the two, for each sample apart; DALI itself refuses an empty range."""
+    lowest, highest = values
+    return lowest + (highest - lowest) * fn.random.uniform(range=[0.0, 1.0])
+
+
 def blur(image: Node, sigma: Range, keeps_slices_apart: bool) -> Node:
     """Gaussian blur; in the layout FHWC ("frames") DALI blurs each slice by itself."""
     frames = fn.reshape(image, layout="FHWC" if keeps_slices_apart else "DHWC")
-    blurred = fn.gaussian_blur(frames, sigma=fn.random.uniform(range=list(sigma)))
+    blurred = fn.gaussian_blur(frames, sigma=draw_from(sigma))
     return fn.reshape(blurred, layout="DHWC")
 
 
@@ -172,5 +182,5 @@ def change_contrast(image: Node, factor: Range) -> Node:
     mean = fn.reductions.mean(image, axes=SPATIAL_AXES, keep_dims=True)  # (1, 1, 1, c)
     lowest = fn.reductions.min(image, axes=SPATIAL_AXES, keep_dims=True)
     highest = fn.reductions.max(image, axes=SPATIAL_AXES, keep_dims=True)
-    stretched = (image - mean) * fn.random.uniform(range=list(factor)) + mean
+    stretched = (image - mean) * draw_from(factor) + mean
     return math.clamp(stretched, lowest, highest)
