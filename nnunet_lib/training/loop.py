@@ -23,7 +23,7 @@ from nnunet_lib.model import (
     save_checkpoint,
     variable_arrays,
 )
-from nnunet_lib.planning import Plan, with_base_filters
+from nnunet_lib.planning import Plan, stage_filters
 from nnunet_lib.preprocessing import PreprocessedDataset
 from nnunet_lib.training.log import METRICS, TENSORBOARD, EpochRecord, RunLog
 from nnunet_lib.training.optimisation import make_step
@@ -227,9 +227,10 @@ class _Trainer:
 
 def _plan_of(plan: Plan, settings: TrainingSettings) -> Plan:
     """The plan with what this run sets differently, so that the checkpoint tells the truth."""
+    filters = plan.filters
     if settings.base_filters is not None:
-        plan = with_base_filters(plan, settings.base_filters)
-    return replace(plan, batch_size=settings.batch_size or plan.batch_size)
+        filters = stage_filters(len(plan.filters), settings.base_filters, plan.dimensions)
+    return replace(plan, filters=filters, batch_size=settings.batch_size or plan.batch_size)
 
 
 def _prepare(run: Path, plan: Plan, fold: Fold, settings: TrainingSettings) -> None:

@@ -1,0 +1,137 @@
+"""The command line: its contract, its defaults, and its errors."""
+
+import argparse
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from nnunet_lib.cli import main
+from nnunet_lib.cli.main import make_parser
+from nnunet_lib.cli.options import OPTIONS
+from nnunet_lib.inference import InferenceSettings
+from nnunet_lib.planning import PlannerSettings
+from nnunet_lib.training.settings import TrainingSettings
+
+# What scripts rely on: these lines must parse, whatever else is added.
+CONTRACT = [
+    "phantom --output d --cases 3 --modality ct --channels 1 --seed 4",
+    "plan --data d --output plan.json --dim 2 --patch-size 32 32 --target-spacing 1 1.5",
+    "preprocess --data d --results p --dim 3 --exec-mode val --plan plan.json --workers 2",
+    "train --data p --results r --fold 1 --dim 2 --time-limit 15",
+    "train --data p --results r --nfolds 4 --deep-supervision --tta --overlap 0.25 "
+    "--blend-mode constant --nvol 4 --oversampling 0.5 --learning-rate 1e-3 "
+    "--scheduler cosine --epochs 3 --steps-per-epoch 7 --seed 1",
+    "predict --model r --input i.nii.gz --output o.nii.gz --tta --overlap 0.5 "
+    "--blend-mode gaussian",
+    "evaluate --predictions p --labels l --results r.json",
+]
+
+
+def subparsers() -> dict[str, argparse.ArgumentParser]:
+    actions = make_parser()._actions
+    (choices,) = [a.choices for a in actions if isinstance(a, argparse._SubParsersAction)]
+    return dict(choices)
+
+
+@pytest.mark.parametrize("line", CONTRACT)
+def test_the_contract_parses(line: str) -> None:
+    parsed = make_parser().parse_args(line.split())
+    assert parsed.command == line.split()[0]
+
+
+@pytest.mark.parametrize("command", subparsers())
+def test_every_option_has_help(command: str) -> None:
+    for action in subparsers()[command]._actions:
+        assert action.help, action.dest
+
+
+@pytest.mark.parametrize(
+    ("line", "settings"),
+    [
+        ("train --data d --results r", TrainingSettings),
+        ("train --data d --results r", InferenceSettings),
+        ("plan --data d --output p", PlannerSettings),
+    ],
+)
+def test_defaults_are_those_of_the_settings(line: str, settings: type) -> None:
+    given = vars(make_parser().parse_args(line.split()))
+    default = settings()
+    shared = {field.name for field in fields(settings)} & given.keys()
+    assert len(shared) >= 4
+    assert {name: given[name] for name in shared} == {
+        name: getattr(default, name) for name in shared
+    }
+
+
+def test_every_option_is_used_by_a_command() -> None:
+    used = {flag for parser in subparsers().values() for flag in parser._option_string_actions}
+    assert OPTIONS.keys() <= used
+
+
+@pytest.mark.parametrize("command", subparsers())
+def test_every_option_of_a_command_is_read(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option that nothing reads is a promise that nothing keeps."""
+    import inspect
+
+    from nnunet_lib.cli import commands
+
+    (found,) = [item for item in commands.ALL if item.name == command]
+    source = inspect.getsource(found.run)
+    classes = [c for c in (TrainingSettings, InferenceSettings, PlannerSettings) if
+               f"{c.__name__}" in source]  # fmt: skip
+    in_settings = {field.name for c in classes for field in fields(c)}
+    for action in subparsers()[command]._actions:
+        if action.dest != "help" and action.dest not in in_settings:
+            assert f"arguments.{action.dest}" in source, action.dest
+
+
+def test_help_imports_no_tensorflow() -> None:
+    code = (
+        "import sys; from nnunet_lib.cli.main import make_parser; make_parser().format_help(); "
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("plan --data missing --output plan.json", "missing"),
+        ("preprocess --data missing --results p", "missing"),
+        ("train --data missing --results r", "missing"),
+        ("predict --model missing --input i.nii.gz --output o.nii.gz", "missing"),
+        ("evaluate --predictions missing --labels missing --results r.json", "missing"),
+        ("train --data d --results r --fold 7", "fold 7"),
+        ("train --data d --results r --time-limit -1", "minutes"),
+    ],
+)
+def test_bad_input_exits_with_2_and_no_traceback(
+    line: str, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(line.split()) == 2
+    printed = capsys.readouterr()
+    assert word in printed.err
+    assert "Traceback" not in printed.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_broken_dataset_stops_a_command_with_the_full_report(
+    phantom_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(phantom_path, broken)
+    images = sorted((broken / "imagesTr").iterdir())
+    images[0].unlink()
+    images[1].write_bytes(images[1].read_bytes()[:200])
+    assert main(["plan", "--data", str(broken), "--output", str(tmp_path / "plan.json")]) == 2
+    report = capsys.readouterr().err
+    assert images[0].name in report
+    assert images[1].name in report
+    assert not (tmp_path / "plan.json").exists()

@@ -1,0 +1,167 @@
+"""The loop on tiny data: what it writes, when it ends, and what it refuses."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnunet_lib.errors import InputError
+from nnunet_lib.inference import InferenceSettings
+from nnunet_lib.loading import AugmentationSettings, split_folds
+from nnunet_lib.model import BEST, LAST, load_checkpoint
+from nnunet_lib.preprocessing import PreprocessedDataset
+from nnunet_lib.training import TrainingResult, TrainingSettings, loop, read_metrics, train
+
+SHORT = TrainingSettings(
+    number_of_folds=3, epochs=2, steps_per_epoch=2, validation_interval=1, learning_rate=1e-3
+)
+
+
+@pytest.fixture(scope="module")
+def short_run(
+    tiny_3d: PreprocessedDataset, tmp_path_factory: pytest.TempPathFactory
+) -> TrainingResult:
+    return train(tiny_3d, tmp_path_factory.mktemp("runs") / "run", SHORT, show_progress=False)
+
+
+def test_a_run_leaves_everything_that_it_should(
+    short_run: TrainingResult, tiny_3d: PreprocessedDataset
+) -> None:
+    fold = split_folds(tiny_3d.identifiers, 3, SHORT.seed)[0]
+    written = json.loads((short_run.run / "fold.json").read_text())
+    assert written == {"training": list(fold.training), "validation": list(fold.validation)}
+    assert read_metrics(short_run.run) == short_run.history
+    assert list((short_run.run / "tensorboard").glob("events*"))
+    last = load_checkpoint(short_run.run / LAST)
+    assert last.plan == tiny_3d.plan
+    assert last.progress["step"] == 4
+    assert last.optimiser["iteration:0"] == 4
+
+
+def test_records_count_steps_and_time(short_run: TrainingResult) -> None:
+    assert [(record.epoch, record.step) for record in short_run.history] == [(1, 2), (2, 4)]
+    assert 0 < short_run.history[0].seconds < short_run.history[1].seconds
+    assert all(record.patches_per_second > 0 for record in short_run.history)
+
+
+def test_the_best_checkpoint_is_the_best_epochs(short_run: TrainingResult) -> None:
+    scores = {record.step: record.validation_dice for record in short_run.history}
+    best = load_checkpoint(short_run.run / BEST)
+    assert scores[best.progress["step"]] == max(scores.values()) == short_run.best_dice
+
+
+def test_the_learning_rate_falls_by_the_schedule(short_run: TrainingResult) -> None:
+    rates = [record.learning_rate for record in short_run.history]
+    # The rate of a step is set before it: progress 1/4 and 3/4.
+    assert rates == pytest.approx([1e-3 * 0.75**0.9, 1e-3 * 0.25**0.9], rel=1e-5)
+
+
+def test_an_epochs_loss_is_the_mean_over_that_epoch(
+    tiny_3d: PreprocessedDataset, tmp_path: Path
+) -> None:
+    # A network that does not move has about the same loss in every epoch; a running sum or a
+    # mean over all epochs so far would show.
+    settings = replace(
+        SHORT, epochs=4, learning_rate=1e-12, augmentation=AugmentationSettings.none()
+    )
+    result = train(tiny_3d, tmp_path / "run", settings, show_progress=False)
+    losses = np.array([record.loss for record in result.history])
+    assert np.all(np.abs(losses - losses[0]) < 0.15 * losses[0])
+
+
+def test_the_same_seed_gives_the_same_losses(
+    short_run: TrainingResult, tiny_3d: PreprocessedDataset, tmp_path: Path
+) -> None:
+    again = train(tiny_3d, tmp_path / "run", SHORT, show_progress=False)
+    expected = [record.loss for record in short_run.history]
+    assert [record.loss for record in again.history] == pytest.approx(expected, rel=1e-3)
+    other = train(tiny_3d, tmp_path / "other", replace(SHORT, seed=1), show_progress=False)
+    assert [record.loss for record in other.history] != pytest.approx(expected, rel=1e-3)
+
+
+def test_training_reads_through_dali(
+    tiny_3d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nvidia.dali.plugin.tf import DALIDataset
+
+    kinds = []
+    real = loop.training_batches
+
+    def spy(*arguments: object, **keywords: object) -> object:
+        batches = real(*arguments, **keywords)
+        kinds.append(type(batches))
+        return batches
+
+    monkeypatch.setattr(loop, "training_batches", spy)
+    train(tiny_3d, tmp_path / "run", replace(SHORT, epochs=1), show_progress=False)
+    assert kinds
+    assert all(issubclass(kind, DALIDataset) for kind in kinds)
+
+
+def test_slices_train_with_test_time_augmentation_in_validation(
+    tiny_2d: PreprocessedDataset, tmp_path: Path
+) -> None:
+    settings = replace(
+        SHORT, epochs=1, number_of_volumes=2, inference=InferenceSettings(tta=True)
+    )
+    result = train(tiny_2d, tmp_path / "run", settings, show_progress=False)
+    assert result.history[-1].validation_dice is not None
+
+
+def test_a_runs_own_filters_and_batch_travel_in_its_checkpoint(
+    tiny_3d: PreprocessedDataset, tmp_path: Path
+) -> None:
+    settings = replace(SHORT, epochs=1, base_filters=2, batch_size=3)
+    train(tiny_3d, tmp_path / "run", settings, show_progress=False)
+    plan = load_checkpoint(tmp_path / "run" / LAST).plan
+    assert plan.filters[:2] == (2, 4)
+    assert plan.batch_size == 3
+
+
+@pytest.mark.slow
+def test_a_time_limit_ends_the_run_and_the_schedule(
+    tiny_3d: PreprocessedDataset, tmp_path: Path
+) -> None:
+    settings = replace(SHORT, epochs=None, steps_per_epoch=5, time_limit=0.5)
+    result = train(tiny_3d, tmp_path / "run", settings, show_progress=False)
+    last = result.history[-1]
+    assert last.seconds < 40
+    assert last.learning_rate < 0.1 * settings.learning_rate
+    assert last.validation_dice is not None
+
+
+def test_a_folder_with_a_run_is_not_overwritten_unasked(
+    tiny_3d: PreprocessedDataset, tmp_path: Path
+) -> None:
+    settings = replace(SHORT, epochs=1)
+    train(tiny_3d, tmp_path / "run", settings, show_progress=False)
+    before = (tmp_path / "run" / LAST).read_bytes()
+    with pytest.raises(InputError, match="--overwrite"):
+        train(tiny_3d, tmp_path / "run", settings, show_progress=False)
+    assert (tmp_path / "run" / LAST).read_bytes() == before
+    train(tiny_3d, tmp_path / "run", replace(settings, overwrite=True), show_progress=False)
+    assert len(read_metrics(tmp_path / "run")) == 1
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_a_word(
+    tiny_3d: PreprocessedDataset, tmp_path: Path
+) -> None:
+    settings = replace(SHORT, epochs=1, steps_per_epoch=20, learning_rate=1e30)
+    with pytest.raises(InputError, match="lower --learning-rate"):
+        train(tiny_3d, tmp_path / "run", settings, show_progress=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"fold": 5}, "fold"),
+        ({"epochs": 0}, "epochs"),
+        ({"time_limit": 0.0}, "minutes"),
+        ({"steps_per_epoch": 0}, "steps"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(change: dict[str, float], word: str) -> None:
+    with pytest.raises(InputError, match=word):
+        TrainingSettings(**change)

@@ -1,0 +1,89 @@
+"""The optimiser's step against hand-computed values, and a network that can be overfitted."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nnunet_lib.model import build_unet
+from nnunet_lib.planning import Normalisation, Plan
+from nnunet_lib.training import TrainingSettings
+from nnunet_lib.training.optimisation import add_weight_decay, make_step
+
+PLAN = Plan(
+    dataset="made up",
+    dimensions=3,
+    channels=("MRI",),
+    labels=("background", "ball"),
+    axis_order=(0, 1, 2),
+    target_spacing=(1.0, 1.0, 1.0),
+    normalisation=(Normalisation("z_score"),),
+    patch_size=(16, 16, 16),
+    batch_size=1,
+    strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
+    kernels=((3, 3, 3),) * 3,
+    filters=(4, 8, 16),
+)
+
+
+def ball() -> tuple[tf.Tensor, tf.Tensor]:
+    """A bright ball in noise: image (1, 16, 16, 16, 1) and its label."""
+    distance = np.linalg.norm(np.indices((16, 16, 16)) - 7.5, axis=0)
+    label = (distance < 5).astype(np.uint8)[None, ..., None]
+    noise = np.random.default_rng(0).normal(size=label.shape)
+    return tf.constant((label + 0.5 * noise).astype(np.float32)), tf.constant(label)
+
+
+def test_weight_decay_reaches_kernels_alone() -> None:
+    kernel = tf.Variable([2.0, -1.0], name="conv/kernel")
+    gamma = tf.Variable([2.0], name="norm/gamma")
+    bias = tf.Variable([2.0], name="conv/bias")
+    gradients = [tf.constant([0.5, 0.5]), tf.constant([0.5]), tf.constant([0.5])]
+    decayed = add_weight_decay(gradients, [kernel, gamma, bias], 0.1)
+    assert [g.numpy().tolist() for g in decayed] == [
+        pytest.approx([0.7, 0.4]),
+        [0.5],
+        [0.5],
+    ]
+
+
+def test_adams_first_step_is_the_learning_rate_against_the_gradients_sign() -> None:
+    tf.keras.utils.set_random_seed(0)
+    model = build_unet(PLAN)
+    before = [variable.numpy() for variable in model.trainable_variables]
+    optimiser = tf.keras.optimizers.Adam(1e-3)
+    make_step(model, optimiser, PLAN, TrainingSettings())(*ball())
+    moved = np.concatenate(
+        [
+            (variable.numpy() - old).ravel()
+            for variable, old in zip(model.trainable_variables, before, strict=True)
+        ]
+    )
+    # m / (1 - b1) = g and v / (1 - b2) = g^2, so the step is lr * g / (|g| + epsilon).
+    assert np.abs(moved).max() <= 1e-3 * 1.001
+    assert np.median(np.abs(moved)) == pytest.approx(1e-3, rel=0.01)
+
+
+def test_clipping_bounds_the_gradient_that_the_optimiser_sees() -> None:
+    model = build_unet(PLAN)
+    optimiser = tf.keras.optimizers.SGD(1.0)
+    before = [variable.numpy() for variable in model.trainable_variables]
+    settings = TrainingSettings(gradient_clip=1e-3, weight_decay=0.0)
+    make_step(model, optimiser, PLAN, settings)(*ball())
+    squares = [
+        np.sum((variable.numpy() - old).astype(np.float64) ** 2)
+        for variable, old in zip(model.trainable_variables, before, strict=True)
+    ]
+    assert np.sqrt(sum(squares)) == pytest.approx(1e-3, rel=1e-2)
+
+
+@pytest.mark.slow
+def test_one_batch_can_be_overfitted() -> None:
+    tf.keras.utils.set_random_seed(0)
+    model = build_unet(PLAN)
+    step = make_step(model, tf.keras.optimizers.Adam(5e-3), PLAN, TrainingSettings())
+    image, label = ball()
+    losses = [float(step(image, label)) for _ in range(80)]
+    assert losses[-1] < 0.1 < losses[0]
+    predicted = np.argmax(model(image)[0], axis=-1)[..., None] == 1
+    truth = label.numpy() == 1
+    assert 2 * (predicted & truth).sum() / (predicted.sum() + truth.sum()) > 0.95
