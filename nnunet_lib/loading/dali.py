@@ -1,6 +1,7 @@
 """Batches for TensorFlow from DALI pipelines. Taught in lesson 03.
 
 DALI is used on every machine: on the first GPU where TensorFlow sees one, else on the CPU.
+The GPU's graph is the CPU's with the crops copied over; it has not been run on a GPU yet.
 There is no fallback to another loader; a machine without DALI gets an InputError.
 TensorFlow and DALI are imported when a dataset is made, not before.
 """
@@ -33,7 +34,9 @@ def training_batches(
     shard_id: int = 0,
     number_of_shards: int = 1,
 ) -> tf.data.Dataset:
-    """Augmented training batches, without end: use `take`.
+    """Augmented training batches, without end.
+
+    Stop with `take` on a CPU, or with `itertools.islice` anywhere: on a GPU tf.data has no `take`.
 
     The same seed, epoch and shard give the same bytes. Build one dataset for a whole run, or
     one an epoch, which costs well under a second: then a run that is resumed at an epoch meets
@@ -51,17 +54,17 @@ def training_batches(
     channels = check_cases(cases, settings.crop_size)
     order = training_order(len(cases), settings.seed, epoch, shard_id, number_of_shards)
     drawn = [cases[index] for index in order for _ in range(settings.patches_per_volume)]
-    on_gpu = _sees_gpu()
+    gpu = _first_gpu()
     pipeline = _pipelines().training_graph(
         drawn,
         settings,
-        on_gpu,
+        gpu is not None,
         batch_size=settings.batch_size,
         num_threads=settings.threads,
-        device_id=0 if on_gpu else None,
+        device_id=gpu,
         seed=pipeline_seed(settings.seed, epoch, shard_id),
     )
-    return _dataset(pipeline, settings.batch_size, settings.patch_size, channels, on_gpu)
+    return _dataset(pipeline, settings.batch_size, settings.patch_size, channels)
 
 
 def evaluation_batches(
@@ -88,7 +91,7 @@ def evaluation_batches(
         shard, batch_size=1, num_threads=threads, device_id=None
     )
     # A DALIDataset never ends, so the number of cases ends it.
-    return _dataset(pipeline, 1, (None, None, None), channels, on_gpu=False).take(len(shard))
+    return _dataset(pipeline, 1, (None, None, None), channels).take(len(shard))
 
 
 def benchmark_batches(cases: Sequence[CaseFiles], settings: LoaderSettings) -> tf.data.Dataset:
@@ -98,26 +101,24 @@ def benchmark_batches(cases: Sequence[CaseFiles], settings: LoaderSettings) -> t
     `training_batches`.
     """
     channels = check_cases(cases[:1], settings.crop_size)
-    on_gpu = _sees_gpu()
+    gpu = _first_gpu()
     pipeline = _pipelines().benchmark_graph(
         cases[:1],
         settings,
-        on_gpu,
+        gpu is not None,
         batch_size=settings.batch_size,
         num_threads=settings.threads,
-        device_id=0 if on_gpu else None,
+        device_id=gpu,
     )
-    return _dataset(pipeline, settings.batch_size, settings.patch_size, channels, on_gpu)
+    return _dataset(pipeline, settings.batch_size, settings.patch_size, channels)
 
 
-def _dataset(
-    pipeline: Any, batch_size: int, size: Shape, channels: int, on_gpu: bool
-) -> tf.data.Dataset:
+def _dataset(pipeline: Any, batch_size: int, size: Shape, channels: int) -> tf.data.Dataset:
     """A pipeline as a dataset, on the device where its batches lie."""
     import nvidia.dali.plugin.tf as dali_tf
     import tensorflow as tf
 
-    with tf.device("/gpu:0" if on_gpu else "/cpu:0"):
+    with tf.device("/cpu:0" if pipeline.device_id is None else "/gpu:0"):
         return dali_tf.DALIDataset(
             pipeline=pipeline,
             batch_size=batch_size,
@@ -128,10 +129,15 @@ def _dataset(
         )
 
 
-def _sees_gpu() -> bool:
+def _first_gpu() -> int | None:
+    """The number that CUDA gives the first GPU TensorFlow may use, or None without one.
+
+    DALI counts all GPUs of the machine, TensorFlow only those made visible to it.
+    """
     import tensorflow as tf
 
-    return bool(tf.config.list_physical_devices("GPU"))
+    gpus = tf.config.get_visible_devices("GPU")  # named "/physical_device:GPU:0"
+    return int(gpus[0].name.rsplit(":", 1)[1]) if gpus else None
 
 
 def _pipelines() -> Any:

@@ -224,3 +224,31 @@ def test_the_benchmark_repeats_the_first_corner_unchanged(
         expected = np.stack(np.meshgrid(*map(np.arange, PATCH), indexing="ij"), axis=-1)
         assert (image == expected).all()
         assert (label == expected[..., :1]).all()
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_the_graph_for_a_gpu_can_be_drawn_without_one(
+    random_cases: list[CaseFiles], dimensions: int
+) -> None:
+    from nnunet_lib.loading.pipelines import benchmark_graph, training_graph
+
+    settings = LoaderSettings(4, PATCH[3 - dimensions :], dimensions=dimensions)
+    for graph in (training_graph, benchmark_graph):
+        on_cpu = graph(random_cases, settings, False, batch_size=4, num_threads=1, device_id=None)
+        on_gpu = graph(random_cases, settings, True, batch_size=4, num_threads=1, device_id=0)
+        assert [node.device for node in on_cpu._graph_out] == ["cpu", "cpu"]
+        assert [node.device for node in on_gpu._graph_out] == ["gpu", "gpu"]
+
+
+def test_dali_gets_the_number_of_the_gpu_that_tensorflow_may_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import tensorflow as tf
+
+    from nnunet_lib.loading.dali import _first_gpu
+
+    devices: list[tf.config.PhysicalDevice] = []
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: devices)
+    assert _first_gpu() is None
+    devices.append(tf.config.PhysicalDevice("/physical_device:GPU:3", "GPU"))
+    assert _first_gpu() == 3
