@@ -1,5 +1,23 @@
 """Scores: Dice and volumes a case and class, their means and intervals. Needs no TensorFlow."""
 
-from nnunet_lib.evaluation.dice import EmptyAs, Overlap, dice, dice_of, overlap_of
+from nnunet_lib.evaluation.folder import PROBABILITIES, evaluate_folder
+from nnunet_lib.evaluation.overlap import EmptyAs, Overlap, dice, dice_of, overlap_of
+from nnunet_lib.evaluation.report import CaseScores, ClassScore, EvaluationReport
+from nnunet_lib.evaluation.statistics import Summary, class_means, confidence_interval, mean_dice
 
-__all__ = ["EmptyAs", "Overlap", "dice", "dice_of", "overlap_of"]
+__all__ = [
+    "PROBABILITIES",
+    "CaseScores",
+    "ClassScore",
+    "EmptyAs",
+    "EvaluationReport",
+    "Overlap",
+    "Summary",
+    "class_means",
+    "confidence_interval",
+    "dice",
+    "dice_of",
+    "evaluate_folder",
+    "mean_dice",
+    "overlap_of",
+]

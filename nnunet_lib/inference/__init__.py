@@ -1,26 +1,9 @@
-"""From a trained network and a raw scan to a label map on the scan's own grid."""
+"""From a trained network and a raw scan to a label map on the scan's own grid. Lesson 10.
 
-from nnunet_lib.inference.sliding_window import (
-    BlendMode,
-    Network,
-    blend_weights,
-    pad_to_patch,
-    sliding_window,
-    weight_sums,
-    window_starts,
-    windows_of,
-)
-from nnunet_lib.inference.test_time_augmentation import flip_combinations, with_flips
+The names listed in __init__.pyi are imported when they are first used, so that reading the
+settings (as the command line does for `--help`) imports little.
+"""
 
-__all__ = [
-    "BlendMode",
-    "Network",
-    "blend_weights",
-    "flip_combinations",
-    "pad_to_patch",
-    "sliding_window",
-    "weight_sums",
-    "window_starts",
-    "windows_of",
-    "with_flips",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nnunet_lib.inference.sliding_window import sliding_window
 from nnunet_lib.inference.test_time_augmentation import flip_combinations, with_flips
+from nnunet_lib.inference.windows import sliding_window
 
 
 def an_image(shape=(6, 9, 7, 2), seed=0):

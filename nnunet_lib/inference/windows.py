@@ -9,16 +9,17 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache, reduce
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from nnunet_lib.inference.settings import BlendMode
 
 FloatArray = npt.NDArray[Any]
 Window = tuple[slice, ...]
 Network = Callable[[FloatArray], Any]
 """(n, *patch, channels) float32 -> logits (n, *patch, classes), an array or a tensor of the CPU."""
-BlendMode = Literal["gaussian", "constant"]
 Progress = Callable[[int], object]
 """Called with the number of windows that were just finished, such as a progress bar's update."""
 

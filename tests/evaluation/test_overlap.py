@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import dice as dissimilarity
 
-from nnunet_lib.evaluation.dice import Overlap, dice, dice_of, overlap_of
+from nnunet_lib.evaluation.overlap import Overlap, dice, dice_of, overlap_of
 
 
 def test_values_by_hand():

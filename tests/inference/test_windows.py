@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from nnunet_lib.inference import sliding_window as module
-from nnunet_lib.inference.sliding_window import (
+from nnunet_lib.inference import windows as module
+from nnunet_lib.inference.windows import (
     blend_weights,
     pad_to_patch,
     sliding_window,

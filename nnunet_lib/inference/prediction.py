@@ -1,0 +1,81 @@
+"""One case: from a scan in memory to a label map on its own grid."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from nnunet_lib.datasets import Volume
+from nnunet_lib.inference.restoration import Prediction, restore
+from nnunet_lib.inference.settings import DEFAULTS, InferenceSettings
+from nnunet_lib.inference.test_time_augmentation import flip_combinations, with_flips
+from nnunet_lib.inference.windows import Network, Progress, sliding_window, windows_of
+from nnunet_lib.planning import Plan
+from nnunet_lib.preprocessing import preprocess_case
+
+
+def predict_logits(
+    network: Network,
+    image: np.ndarray,
+    plan: Plan,
+    settings: InferenceSettings,
+    padding_value: float | Sequence[float] = 0.0,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Logits of a preprocessed case, through the sliding window, with flips if asked for.
+
+    Args:
+        network: patches (n, *patch, channels) to logits (n, *patch, classes).
+        image: (*shape, channels) float32, a volume in plan order, for 2D plans too.
+        plan: gives the patch; a 2D one works within the slices of axis 0 and flips there.
+        settings: overlap, blending, flips.
+        padding_value: for an image smaller than the patch, see `sliding_window`.
+        progress: called with the number of windows done; there are `number_of_windows`.
+
+    Returns:
+        (*shape, classes) float32.
+    """
+    predict = partial(
+        sliding_window,
+        network,
+        patch_size=plan.patch_size,
+        overlap=settings.overlap,
+        blend_mode=settings.blend_mode,
+        window_batch_size=settings.window_batch_size,
+        padding_value=padding_value,
+        progress=progress,
+    )
+    return with_flips(predict, image, _flip_axes(plan, settings))
+
+
+def predict_volume(
+    network: Network,
+    volume: Volume,
+    plan: Plan,
+    settings: InferenceSettings = DEFAULTS,
+    progress: Progress | None = None,
+) -> Prediction:
+    """Segment one scan: preprocess, predict, and bring the result back to the scan's grid.
+
+    Args:
+        network: patches (n, *patch, channels) to logits (n, *patch, classes).
+        volume: the raw scan.
+        plan: the plan that the network was trained with.
+        settings: overlap, blending, flips; `save_probabilities` asks for probabilities too.
+        progress: called with the number of windows done.
+    """
+    case = preprocess_case(volume, plan)
+    padding_value = case.geometry.padding_value
+    logits = predict_logits(network, case.image, plan, settings, padding_value, progress)
+    return restore(logits, case.geometry, settings.save_probabilities)
+
+
+def number_of_windows(shape: Sequence[int], plan: Plan, settings: InferenceSettings) -> int:
+    """Windows that `predict_logits` sends through the network for a case of spatial `shape`."""
+    windows = windows_of(shape, plan.patch_size, settings.overlap)
+    return len(windows) * len(flip_combinations(_flip_axes(plan, settings)))
+
+
+def _flip_axes(plan: Plan, settings: InferenceSettings) -> tuple[int, ...]:
+    """The axes that the network sees, or none without test-time augmentation."""
+    return tuple(range(3 - plan.dimensions, 3)) if settings.tta else ()

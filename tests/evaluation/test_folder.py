@@ -1,0 +1,159 @@
+"""A folder of predictions against a folder of labels: scores, files, and faults."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from nnunet_lib.datasets import write_label, write_probabilities
+from nnunet_lib.errors import InputError
+from nnunet_lib.evaluation import evaluate_folder
+
+AFFINE = np.diag([2.0, 1.0, 5.0, 1.0])  # (i, j, k): a voxel is 10 cubic millimetres
+VOXEL_ML = 0.01
+
+
+def write(folder, case, values, affine=AFFINE, ending=".nii.gz"):
+    """A 2 x 2 x 3 map with these 12 values, and the path it is at."""
+    path = folder / (case + ending)
+    write_label(path, np.array(values, np.uint8).reshape(2, 2, 3), affine)
+    return path
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Case a has classes 1 and 2, case b only class 1; c has no prediction."""
+    predictions, labels = tmp_path / "predictions", tmp_path / "labels"
+    write(labels, "a", [1, 1, 1, 1, 2, 2, 0, 0, 0, 0, 0, 0])
+    write(predictions, "a", [1, 1, 0, 0, 2, 2, 2, 2, 0, 0, 0, 0])
+    write(labels, "b", [1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    write(predictions, "b", [1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    write(labels, "c", [1] * 12)
+    return predictions, labels
+
+
+def test_scores_by_hand(folders):
+    report = evaluate_folder(*folders)
+    a, b = report.cases
+    assert a.dice == {1: pytest.approx(2 * 2 / (2 + 4)), 2: pytest.approx(2 * 2 / (4 + 2))}
+    assert b.dice == {1: 1.0, 2: None}
+    assert a.classes[1].prediction_ml == pytest.approx(2 * VOXEL_ML)
+    assert a.classes[1].truth_ml == pytest.approx(4 * VOXEL_ML)
+    assert report.classes[1].dice == pytest.approx((2 / 3 + 1) / 2)
+    assert report.classes[2].dice == pytest.approx(2 / 3)
+    assert report.classes[2].confidence_interval is None  # one case
+    assert report.mean.dice == pytest.approx(((2 / 3 + 1) / 2 + 2 / 3) / 2)
+
+
+def test_empty_in_both_is_one_if_asked(folders):
+    report = evaluate_folder(*folders, empty_as="one")
+    assert report.cases[1].dice == {1: 1.0, 2: 1.0}
+    assert report.classes[2].dice == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_the_json_and_csv_files(folders, tmp_path):
+    report = evaluate_folder(*folders)
+    report.save(tmp_path / "results" / "scores.json")
+    written = json.loads((tmp_path / "results" / "scores.json").read_text())
+    assert written == report.to_json()
+    assert written["mean"]["dice"] == pytest.approx(0.75)
+    assert written["classes"]["1"]["cases"] == 2
+    assert written["classes"]["2"] == {
+        "dice": pytest.approx(2 / 3), "confidence_interval": None, "cases": 1,
+    }  # fmt: skip
+    lower, upper = written["classes"]["1"]["confidence_interval"]
+    assert lower < written["classes"]["1"]["dice"] < upper
+    assert [case["case"] for case in written["cases"]] == ["a", "b"]
+    assert written["cases"][1]["classes"]["2"] == {
+        "dice": None, "volume_ml": {"prediction": 0.0, "truth": 0.0},
+    }  # fmt: skip
+    with (tmp_path / "results" / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["case"], row["class"]) for row in rows] == [
+        ("a", "1"), ("a", "2"), ("b", "1"), ("b", "2"),
+    ]  # fmt: skip
+    assert rows[3]["dice"] == ""
+    assert float(rows[0]["dice"]) == pytest.approx(2 / 3)
+    assert float(rows[0]["truth_ml"]) == pytest.approx(4 * VOXEL_ML)
+
+
+def test_results_that_are_no_json_file_are_refused(folders, tmp_path):
+    with pytest.raises(InputError, match="json"):
+        evaluate_folder(*folders).save(tmp_path / "scores.csv")
+
+
+def test_the_table_names_classes_scores_and_what_was_left_out(folders):
+    text = evaluate_folder(*folders).describe()
+    assert "0.7500" in text.splitlines()[3]
+    assert "0.6667  none (fewer than 2 cases)" in text
+    assert "1 label maps have no prediction" in text
+
+
+def test_a_class_that_is_only_predicted_counts_as_wrong(folders):
+    predictions, _ = folders
+    write(predictions, "b", [1, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    report = evaluate_folder(*folders)
+    assert report.classes[3].dice == 0
+    assert report.cases[0].dice[3] is None
+
+
+def test_probabilities_and_hidden_files_are_passed_over(folders):
+    predictions, _ = folders
+    write_probabilities(predictions / "a_probabilities.nii.gz", np.ones((2, 2, 3, 2)), AFFINE)
+    (predictions / "._a.nii.gz").write_bytes(b"left behind by a copy")
+    assert [case.case for case in evaluate_folder(*folders).cases] == ["a", "b"]
+
+
+def test_endings_may_differ_between_the_folders(folders):
+    predictions, _ = folders
+    (predictions / "b.nii.gz").unlink()
+    write(predictions, "b", [0] * 12, ending=".nii")
+    assert evaluate_folder(*folders).cases[1].dice[1] == 0
+
+
+def test_chosen_cases_only(folders):
+    assert [case.case for case in evaluate_folder(*folders, cases=["b"]).cases] == ["b"]
+    with pytest.raises(InputError, match=r"no prediction of c\."):
+        evaluate_folder(*folders, cases=["b", "c"])
+
+
+def test_a_prediction_without_a_label_is_an_error(folders):
+    predictions, labels = folders
+    write(predictions, "d", [0] * 12)
+    write(predictions, "e", [0] * 12)
+    with pytest.raises(InputError) as caught:
+        evaluate_folder(predictions, labels)
+    assert f"{labels}: has no label map of d." in str(caught.value)
+    assert f"{labels}: has no label map of e." in str(caught.value)
+
+
+def test_other_grids_and_unreadable_files_are_reported_together(folders):
+    predictions, labels = folders
+    moved = AFFINE.copy()
+    moved[0, 3] = 1.0
+    write(predictions, "a", [0] * 12, affine=moved)
+    (predictions / "b.nii.gz").write_bytes(b"not an image")
+    write_label(predictions / "c.nii.gz", np.zeros((2, 3, 2), np.uint8), AFFINE)
+    with pytest.raises(InputError) as caught:
+        evaluate_folder(predictions, labels)
+    for name, problem in (("a", "1 mm apart"), ("b", "cannot be read"), ("c", "shape")):
+        line = next(x for x in str(caught.value).splitlines() if f"{name}.nii.gz" in x)
+        assert problem in line
+
+
+def test_folders_without_label_maps_are_refused(folders, tmp_path):
+    _, labels = folders
+    empty = tmp_path / "empty"
+    with pytest.raises(InputError, match="is not a folder"):
+        evaluate_folder(empty, labels)
+    empty.mkdir()
+    with pytest.raises(InputError, match="holds no"):
+        evaluate_folder(empty, labels)
+
+
+def test_one_case_twice_is_refused(folders):
+    predictions, _ = folders
+    write(predictions, "a", [0] * 12, ending=".nii")
+    with pytest.raises(InputError, match="as .nii and as .nii.gz"):
+        evaluate_folder(*folders)
