@@ -18,6 +18,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from nnunet_lib.datasets.findings import FindingError
 from nnunet_lib.files import replacing
@@ -28,7 +29,15 @@ GRID_TOLERANCE = 0.05
 
 _DEFLATE_BOUND = 1032  # gzip's deflate never compresses better than 1032 to 1
 _MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
-_READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError)
+_READ_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+    ImageFileError,
+    HeaderDataError,
+    WrapStructError,
+)
 _DAMAGED = "Replace it by an intact copy"
 
 
@@ -146,7 +155,8 @@ def read_label(path: Path) -> LabelMap:
     values = _as_spatial(_voxels(path))[..., 0]  # (z, y, x)
     labels = _as_labels(values)
     if labels is None:
-        problem = "holds labels that are not whole numbers from 0 to 255"
+        strange = ", ".join(f"{value:g}" for value in _no_labels(values)[:5])
+        problem = f"holds labels that are not whole numbers from 0 to 255, such as {strange}"
         raise FindingError(path, problem, "Store the labels 0, 1, 2, ... as integers")
     return LabelMap(labels, header.affine, header.spacing)
 
@@ -291,6 +301,11 @@ def _as_labels(values: np.ndarray) -> np.ndarray | None:
     with np.errstate(invalid="ignore"):  # NaN becomes some number, which is not equal to it
         labels = values.astype(np.uint8)
     return np.ascontiguousarray(labels) if np.array_equal(labels, values) else None
+
+
+def _no_labels(values: np.ndarray) -> np.ndarray:
+    """The distinct values that are no label."""
+    return np.unique(values[~np.isin(values, np.arange(256))])
 
 
 def _write(path: Path, array: np.ndarray, affine: np.ndarray) -> None:

@@ -1,0 +1,213 @@
+import gzip
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from nnunet_lib.datasets.nifti import (
+    grid_difference,
+    read_header,
+    read_label,
+    read_volume,
+    stem,
+    write_label,
+    write_probabilities,
+    write_volume,
+)
+from nnunet_lib.errors import InputError
+
+OBLIQUE = np.array([[-0.8, 0.6, 0, 3], [0.6, 0.8, 0, -4], [0, 0, 3, 5], [0, 0, 0, 1.0]])
+SHEARED = np.array([[1, 0.3, 0, 3], [0, 2, 0.1, -4], [0, 0, 3, 5], [0, 0, 0, 1.0]])
+
+
+def test_axes_are_reversed_and_channels_come_last(tmp_path, write_nifti, affine):
+    data = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)  # i, j, k, channel
+    volume = read_volume([write_nifti(tmp_path / "a.nii.gz", data, affine)])
+    assert volume.array.shape == (4, 3, 2, 5)
+    assert volume.array.dtype == np.float32
+    for i, j, k, channel in [(1, 2, 3, 4), (0, 1, 2, 3), (1, 0, 3, 0)]:
+        assert volume.array[k, j, i, channel] == data[i, j, k, channel]
+    np.testing.assert_allclose(volume.spacing, (2.5, 1.2, 0.8), rtol=1e-6)
+    np.testing.assert_allclose(volume.affine, affine, rtol=1e-6)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("affine", [OBLIQUE, SHEARED, np.diag([-1.0, -1.0, 2.0, 1.0])])
+@pytest.mark.parametrize("shape", [(3, 4, 5), (3, 4, 5, 2), (1, 4, 1, 3)])
+def test_what_is_written_is_read(tmp_path, ending, affine, shape):
+    path = tmp_path / f"a{ending}"
+    array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    write_volume(path, array, affine)
+    volume = read_volume([path])
+    np.testing.assert_array_equal(volume.array, array.reshape(*shape[:3], -1))
+    np.testing.assert_array_equal(volume.affine, affine.astype(np.float32))
+
+
+def test_labels_are_written_as_bytes_on_the_affine_that_was_read(tmp_path, write_nifti):
+    source = write_nifti(tmp_path / "image.nii.gz", np.zeros((4, 5, 6), np.float32), OBLIQUE)
+    label = np.random.default_rng(0).integers(0, 256, (6, 5, 4))
+    write_label(tmp_path / "label.nii.gz", label, read_volume([source]).affine)
+    written = nib.load(tmp_path / "label.nii.gz")
+    assert written.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(written.affine, nib.load(source).affine)
+    np.testing.assert_allclose(written.get_qform(), OBLIQUE, atol=1e-5)
+    np.testing.assert_array_equal(read_label(tmp_path / "label.nii.gz").array, label)
+
+
+def test_a_shear_is_not_forced_into_a_qform(tmp_path):
+    write_label(tmp_path / "a.nii.gz", np.zeros((2, 3, 4), np.uint8), SHEARED)
+    header = nib.load(tmp_path / "a.nii.gz").header
+    assert (header["qform_code"], header["sform_code"]) == (0, 1)
+
+
+def test_probabilities_have_classes_on_the_fourth_axis(tmp_path, affine):
+    array = np.random.default_rng(0).random((3, 4, 5, 2))  # z, y, x, class
+    write_probabilities(tmp_path / "p.nii.gz", array, affine)
+    data = nib.load(tmp_path / "p.nii.gz").get_fdata()
+    assert data.shape == (5, 4, 3, 2)
+    assert data[4, 3, 2, 1] == pytest.approx(array[2, 3, 4, 1], rel=1e-6)
+
+
+def test_the_same_array_gives_the_same_bytes(tmp_path, affine):
+    array = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
+    for folder in ("one", "two"):
+        write_label(tmp_path / folder / "a.nii.gz", array, affine)
+    assert (tmp_path / "one/a.nii.gz").read_bytes() == (tmp_path / "two/a.nii.gz").read_bytes()
+
+
+def test_one_file_a_channel_equals_one_file(tmp_path, write_nifti):
+    data = np.random.default_rng(0).random((4, 5, 6, 3), dtype=np.float32)
+    whole = write_nifti(tmp_path / "whole.nii.gz", data)
+    parts = [write_nifti(tmp_path / f"part_{c}.nii", data[..., c]) for c in range(3)]
+    np.testing.assert_array_equal(read_volume(parts).array, read_volume([whole]).array)
+
+
+def test_channels_on_different_grids_are_refused(tmp_path, write_nifti, affine):
+    one = write_nifti(tmp_path / "one.nii", np.zeros((4, 5, 6), np.float32))
+    affine[0, 3] += 1
+    two = write_nifti(tmp_path / "two.nii", np.zeros((4, 5, 6), np.float32), affine)
+    with pytest.raises(InputError, match=r"two\.nii: is not on the grid of one\.nii"):
+        read_volume([one, two])
+
+
+def test_scaling_in_the_header_is_applied(tmp_path, write_nifti):
+    path = tmp_path / "a.nii"
+    write_nifti(path, np.full((2, 3, 4), 7, np.int16))
+    raw = bytearray(path.read_bytes())
+    raw[112:120] = np.array([0.5, -10], np.float32).tobytes()  # scl_slope, scl_inter
+    path.write_bytes(raw)
+    assert np.all(read_volume([path]).array == -6.5)
+
+
+@pytest.mark.parametrize(("unit", "millimetres"), [("meter", 1000), ("mm", 1), ("micron", 1e-3)])
+def test_units_become_millimetres(tmp_path, write_nifti, affine, unit, millimetres):
+    data = np.zeros((2, 3, 4), np.float32)
+    path = write_nifti(tmp_path / "a.nii", data, change=lambda header: header.set_xyzt_units(unit))
+    header = read_header(path)
+    np.testing.assert_allclose(header.spacing, np.array([2.5, 1.2, 0.8]) * millimetres, rtol=1e-6)
+    np.testing.assert_allclose(header.affine[:3], affine[:3] * millimetres, rtol=1e-6)
+
+
+@pytest.mark.parametrize("image_class", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_both_versions_and_byte_orders_are_read(tmp_path, affine, image_class, order):
+    data = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    header = image_class.header_class(endianness=order)
+    header.set_data_dtype(np.float32)
+    nib.save(image_class(data, affine, header), tmp_path / "a.nii.gz")
+    volume = read_volume([tmp_path / "a.nii.gz"])
+    np.testing.assert_array_equal(volume.array[..., 0], data.transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64])
+def test_whole_numbers_are_labels_whatever_their_type(tmp_path, write_nifti, dtype):
+    data = np.random.default_rng(0).integers(0, 4, (3, 4, 5)).astype(dtype)
+    label = read_label(write_nifti(tmp_path / "a.nii.gz", data))
+    assert label.array.dtype == np.uint8
+    np.testing.assert_array_equal(label.array, data.transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize("value", [0.5, -1, 256, np.nan, np.inf])
+def test_other_values_are_no_labels(tmp_path, write_nifti, value):
+    data = np.zeros((3, 4, 5), np.float32)
+    data[1, 2, 3] = value
+    path = write_nifti(tmp_path / "a.nii.gz", data)
+    with pytest.raises(InputError, match=rf"a\.nii\.gz: holds labels .* such as {value:g}\."):
+        read_label(path)
+    with pytest.raises(ValueError, match="whole numbers"):
+        write_label(tmp_path / "b.nii.gz", data, np.eye(4))
+    assert not (tmp_path / "b.nii.gz").exists()
+
+
+def test_a_label_has_one_channel(tmp_path, write_nifti):
+    data = np.zeros((3, 4, 5, 1), np.uint8)
+    assert read_label(write_nifti(tmp_path / "a.nii.gz", data)).array.shape == (5, 4, 3)
+    path = write_nifti(tmp_path / "b.nii.gz", np.zeros((3, 4, 5, 2), np.uint8))
+    with pytest.raises(InputError, match=r"b\.nii\.gz: is a label map with 2 channels"):
+        read_label(path)
+
+
+def _truncate(path):
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+def _flip_checksum(path):
+    raw = bytearray(path.read_bytes())
+    raw[-8] ^= 1
+    path.write_bytes(raw)
+
+
+def _flip_a_voxel(path):
+    """Damage that only gzip's checksum shows: stored blocks hold the voxels as they are."""
+    raw = bytearray(gzip.compress(gzip.decompress(path.read_bytes()), compresslevel=0))
+    raw[-100] ^= 1
+    path.write_bytes(raw)
+
+
+DAMAGE = {
+    "missing": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("no image at all"),
+    "not NIfTI": lambda path: path.write_bytes(gzip.compress(b"no image" * 100)),
+    "truncated": _truncate,
+    "short header": lambda path: path.write_bytes(gzip.compress((348).to_bytes(4, "little"))),
+    "checksum": _flip_checksum,
+    "voxel": _flip_a_voxel,
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("read", [read_label, lambda path: read_volume([path])])
+def test_unreadable_files_are_named(tmp_path, write_nifti, damage, read):
+    data = np.random.default_rng(0).integers(0, 3, (11, 12, 13), dtype=np.uint8)
+    path = write_nifti(tmp_path / "scan.nii.gz", data)
+    read(path)
+    DAMAGE[damage](path)
+    with pytest.raises(InputError, match=r"scan\.nii\.gz: "):
+        read(path)
+
+
+@pytest.mark.parametrize("name", ["scan.mha", "scan.nii.bz2", "scan.hdr", "nii"])
+def test_other_endings_are_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError, match=r"is not a \.nii or \.nii\.gz file"):
+        read_header(tmp_path / name)
+    with pytest.raises(InputError, match=r"is not a \.nii or \.nii\.gz file"):
+        write_label(tmp_path / name, np.zeros((2, 2, 2), np.uint8), np.eye(4))
+
+
+def test_the_stem_keeps_inner_dots(tmp_path):
+    assert stem(tmp_path / "case.1.nii.gz") == "case.1"
+    assert stem(tmp_path / "case.1.nii") == "case.1"
+
+
+def test_the_tolerance_of_grids_is_in_voxels(tmp_path, write_nifti, affine):
+    data = np.zeros((50, 60, 70), np.uint8)
+    headers = []
+    for number, shift in enumerate([0, 0.03, 0.05]):  # the smallest voxel has 0.8 mm
+        moved = affine.copy()
+        moved[0, 3] += shift
+        headers.append(read_header(write_nifti(tmp_path / f"{number}.nii.gz", data, moved)))
+    assert grid_difference(headers[0], headers[1]) == ""
+    assert "0.05 mm apart" in grid_difference(headers[0], headers[2])
