@@ -55,6 +55,12 @@ def blend_weights(patch_size: tuple[int, ...], blend_mode: BlendMode = "gaussian
     return _shared(reduce(np.multiply.outer, bells).astype(np.float32))
 
 
+@lru_cache(maxsize=8)
+def _row_weights(patch_size: tuple[int, ...], blend_mode: BlendMode, classes: int) -> FloatArray:
+    """`blend_weights` with each voxel's weight once a class: (*patch[:-1], patch[-1] * classes)."""
+    return _shared(np.repeat(blend_weights(patch_size, blend_mode), classes, axis=-1))
+
+
 def weight_sums(
     shape: Sequence[int],
     patch_size: Sequence[int],
@@ -116,10 +122,7 @@ def windows_of(
     """
     patch = _over_volume(patch_size, len(shape))
     axes = [
-        [
-            slice(start, start + length)
-            for start in window_starts(max(size, length), length, overlap)
-        ]
+        [slice(start, start + length) for start in window_starts(size, length, overlap)]
         for size, length in zip(map(max, shape, patch), patch, strict=True)
     ]
     return tuple(itertools.product(*axes))
@@ -164,13 +167,13 @@ def sliding_window(
     patch = _over_volume(patch_size, image.ndim - 1)
     padded, inside = pad_to_patch(image, patch, padding_value)
     windows = windows_of(padded.shape[:-1], patch, overlap)
-    weights = blend_weights(patch, blend_mode)
     accumulator = None
     for first in range(0, len(windows), window_batch_size):
         batch = windows[first : first + window_batch_size]
         patches = np.stack([padded[window] for window in batch])  # (n, *patch, channels)
         logits = _logits(network, patches, len(patch_size))  # (n, *patch, classes)
         if accumulator is None:  # the first logits tell the number of classes
+            weights = _row_weights(patch, blend_mode, logits.shape[-1])
             accumulator = _Accumulator(padded.shape[:-1], weights, logits.shape[-1])
         for window, values in zip(batch, logits, strict=True):
             accumulator.add(window, values)
@@ -211,8 +214,8 @@ class _Accumulator:
 
     def __init__(self, shape: Sequence[int], weights: FloatArray, classes: int) -> None:
         self.classes = classes
-        self.total = np.zeros(self._in_rows(shape), np.float32)  # (z, y, x * classes)
-        self.weights = np.repeat(weights, classes, axis=-1)  # (*patch[:-1], patch[-1] * classes)
+        self.total = np.zeros((*shape[:-1], shape[-1] * classes), np.float32)
+        self.weights = weights  # (*patch[:-1], patch[-1] * classes)
         self.weighted = np.empty_like(self.weights)
 
     def add(self, window: Window, logits: FloatArray) -> None:
@@ -225,13 +228,10 @@ class _Accumulator:
     def mean(self, sums: Sequence[FloatArray]) -> FloatArray:
         """Divide by the weight sums, in place and slice by slice: logits (*spatial, classes)."""
         inverse = reduce(np.multiply.outer, [1 / factor for factor in sums[1:]])  # (y, x)
-        inverse = np.repeat(inverse, self.classes, axis=-1)  # (y, x * classes)
+        rows = np.repeat(inverse, self.classes, axis=-1).astype(np.float32)  # (y, x * classes)
         for plane, weight_sum in zip(self.total, sums[0], strict=True):
-            plane *= (inverse / weight_sum).astype(np.float32)
+            plane *= rows / np.float32(weight_sum)
         return self.total.reshape(*map(len, sums), self.classes)
-
-    def _in_rows(self, shape: Sequence[int]) -> tuple[int, ...]:
-        return (*shape[:-1], shape[-1] * self.classes)
 
 
 def _over_volume(patch_size: Sequence[int], axes: int) -> tuple[int, ...]:

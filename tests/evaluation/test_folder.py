@@ -155,5 +155,5 @@ def test_folders_without_label_maps_are_refused(folders, tmp_path):
 def test_one_case_twice_is_refused(folders):
     predictions, _ = folders
     write(predictions, "a", [0] * 12, ending=".nii")
-    with pytest.raises(InputError, match="as .nii and as .nii.gz"):
+    with pytest.raises(InputError, match=r"as \.nii and as \.nii\.gz"):
         evaluate_folder(*folders)
