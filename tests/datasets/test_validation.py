@@ -1,0 +1,205 @@
+import gzip
+import json
+import tracemalloc
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from nnunet_lib.datasets.dataset import Dataset
+from nnunet_lib.datasets.nifti import read_volume
+from nnunet_lib.datasets.validation import require_valid, validate
+from nnunet_lib.errors import InputError
+
+SHAPE = (5, 6, 7)  # i, j, k of the cases in conftest.py
+AFFINE = np.array([[0.8, 0, 0, -3], [0, 1.2, 0, 5], [0, 0, 2.5, 7], [0, 0, 0, 1.0]])
+IMAGE, LABEL = "imagesTr/b.nii.gz", "labelsTr/b.nii.gz"
+DIM, DATATYPE, PIXDIM, SROW = 40, 70, 80, 280  # offsets in NIfTI-1's header
+
+
+def _moved(millimetres):
+    affine = AFFINE.copy()
+    affine[1, 3] += millimetres
+    return affine
+
+
+def _image(value=1.0, shape=(*SHAPE, 2)):
+    data = np.ones(shape, np.float32)
+    data[1, 2, 3] = value
+    return data
+
+
+def _label(value=1.0, shape=SHAPE):
+    data = np.zeros(shape, np.float32)
+    data[1, 2, 3] = value
+    return data
+
+
+def _header(file, offset, values, dtype):
+    """Overwrite a field of a header, which nibabel would refuse to write."""
+
+    def plant(root, save):
+        raw = bytearray(gzip.decompress((root / file).read_bytes()))
+        value = np.array(values, dtype).tobytes()
+        raw[offset : offset + len(value)] = value
+        (root / file).write_bytes(gzip.compress(raw))
+
+    return plant
+
+
+def _replace(file, data, affine=AFFINE):
+    return lambda root, save: save(root / file, data, affine)
+
+
+def _remove(file):
+    return lambda root, save: (root / file).unlink()
+
+
+def _truncate(root, save):
+    path = root / IMAGE
+    path.write_bytes(path.read_bytes()[:-500])
+
+
+def _rename_channel(root, save):
+    value = json.loads((root / "dataset.json").read_text())
+    value["modality"] = {"0": "T1", "1": "T2", "2": "FLAIR"}
+    (root / "dataset.json").write_text(json.dumps(value))
+
+
+# What is planted, the file at fault, what is said about it.
+FAULTS = {
+    "no image": (_remove(IMAGE), IMAGE, "does not exist"),
+    "no label": (_remove(LABEL), LABEL, "does not exist"),
+    "no test image": (_remove("imagesTs/t.nii.gz"), "imagesTs/t.nii.gz", "does not exist"),
+    "truncated": (_truncate, IMAGE, "cannot be read as NIfTI"),
+    "shape": (_replace(LABEL, _label(shape=(5, 6, 8))), LABEL, "shape 8 x 6 x 5 against 7 x 6 x 5"),
+    "affine": (_replace(LABEL, _label(), _moved(1)), LABEL, "a corner voxel 1 mm apart"),
+    "flipped": (
+        _replace(LABEL, _label(), AFFINE @ np.diag([-1, 1, 1, 1])),
+        LABEL,
+        "a corner voxel 6.4 mm apart",
+    ),
+    "label value": (_replace(LABEL, _label(7)), LABEL, "does not list: 7"),
+    "half a label": (_replace(LABEL, _label(0.5)), LABEL, "not whole numbers"),
+    "negative label": (_replace(LABEL, _label(-1)), LABEL, "not whole numbers"),
+    "NaN": (_replace(IMAGE, _image(np.nan)), IMAGE, "2 voxels that are NaN"),
+    "infinite": (_replace(IMAGE, _image(-np.inf)), IMAGE, "2 voxels that are NaN or inf"),
+    "one channel": (_replace(IMAGE, _image(shape=SHAPE)), IMAGE, "has 1 channels, but .* names 2"),
+    "label channels": (_replace(LABEL, _label(shape=(*SHAPE, 2))), LABEL, "with 2 channels"),
+    "two dimensions": (_header(IMAGE, DIM, [2, 5, 6, 1, 1], "<i2"), IMAGE, "has 2 dimensions"),
+    "five": (_header(IMAGE, DIM, [5, 5, 6, 7, 1, 2], "<i2"), IMAGE, "has 5 dimensions"),
+    "no size": (_header(IMAGE, DIM, [4, 5, 0, 7], "<i2"), IMAGE, "impossible size 5 x 0 x 7"),
+    "huge": (
+        _header(IMAGE, DIM, [3, 30000, 30000, 30000], "<i2"),
+        IMAGE,
+        "claims 30000 x 30000 x 30000 voxels, more than",
+    ),
+    "complex": (_header(IMAGE, DATATYPE, 32, "<i2"), IMAGE, "holds complex64 voxels"),
+    "colours": (_header(IMAGE, DATATYPE, 128, "<i2"), IMAGE, "not real numbers"),
+    "no type": (_header(IMAGE, DATATYPE, 999, "<i2"), IMAGE, "unknown data type 999"),
+    "zero spacing": (_header(IMAGE, PIXDIM, 0, "<f4"), IMAGE, "impossible spacing 0 x 1.2 x 2.5"),
+    "negative spacing": (_header(LABEL, PIXDIM, -1, "<f4"), LABEL, "impossible spacing -1"),
+    "NaN spacing": (_header(IMAGE, PIXDIM, np.nan, "<f4"), IMAGE, "impossible spacing nan"),
+    "singular": (_header(IMAGE, SROW, [0, 0, 0, 0], "<f4"), IMAGE, "cannot be inverted"),
+    "NaN affine": (_header(IMAGE, SROW, [np.nan], "<f4"), IMAGE, "not finite"),
+}
+
+
+@pytest.mark.parametrize("folder", ["msd_folder", "nnunet_folder"])
+def test_a_sound_dataset_has_no_findings(request, folder):
+    dataset = Dataset.open(request.getfixturevalue(folder))
+    assert validate(dataset, progress=True) == []
+    require_valid(dataset)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_the_one_finding(msd_folder, write_nifti, fault):
+    plant, file, problem = FAULTS[fault]
+    plant(msd_folder, write_nifti)
+    dataset = Dataset.open(msd_folder)
+    (finding,) = validate(dataset)
+    assert finding.path == msd_folder / file
+    assert finding.remedy
+    with pytest.raises(InputError, match=problem):
+        require_valid(dataset)
+
+
+def test_one_report_names_every_fault(msd_folder, write_nifti):
+    _remove("imagesTr/a.nii.gz")(msd_folder, write_nifti)
+    _replace(LABEL, _label(7))(msd_folder, write_nifti)
+    _header("labelsTr/c.nii.gz", PIXDIM, 0, "<f4")(msd_folder, write_nifti)
+    _replace("imagesTs/t.nii.gz", _image(np.nan))(msd_folder, write_nifti)
+    dataset = Dataset.open(msd_folder)
+    with pytest.raises(InputError) as error:
+        require_valid(dataset)
+    title, *lines = str(error.value).splitlines()
+    assert title == "Dataset Small has 4 problems:"
+    files = ["imagesTr/a.nii.gz", LABEL, "labelsTr/c.nii.gz", "imagesTs/t.nii.gz"]
+    assert [line.split(": ")[0] for line in lines] == [f"  - {msd_folder / file}" for file in files]
+    assert validate(dataset, workers=3) == validate(dataset)
+
+
+def test_every_case_with_the_wrong_number_of_channels_is_named(msd_folder):
+    _rename_channel(msd_folder, None)
+    findings = validate(Dataset.open(msd_folder))
+    assert [finding.path.name for finding in findings] == [f"{case}.nii.gz" for case in "abct"]
+
+
+def test_channels_on_different_grids_are_found(nnunet_folder, write_nifti):
+    path = nnunet_folder / "imagesTr/p_2_0001.nii.gz"
+    write_nifti(path, _image(shape=SHAPE), _moved(1))
+    (finding,) = validate(Dataset.open(nnunet_folder))
+    assert finding.path == path
+    assert "grid of p_2_0000.nii.gz" in finding.problem
+
+
+@pytest.mark.parametrize("change", ["missing", "surplus"])
+def test_a_wrong_number_of_channel_files_is_found(nnunet_folder, write_nifti, change):
+    if change == "missing":
+        (nnunet_folder / "imagesTr/p_2_0001.nii.gz").unlink()
+    else:
+        write_nifti(nnunet_folder / "imagesTr/p_2_0002.nii.gz", _image(shape=SHAPE))
+    (finding,) = validate(Dataset.open(nnunet_folder))
+    assert finding.path.name.startswith("p_2_")
+    problem = "does not exist" if change == "missing" else "has 3 channels"
+    assert problem in finding.problem
+
+
+def test_an_empty_dataset_is_found(msd_folder):
+    value = json.loads((msd_folder / "dataset.json").read_text())
+    (msd_folder / "dataset.json").write_text(json.dumps(value | {"training": []}))
+    (finding,) = validate(Dataset.open(msd_folder))
+    assert finding.path == msd_folder / "dataset.json"
+
+
+def test_a_difference_below_the_tolerance_is_none(msd_folder, write_nifti):
+    _replace(LABEL, _label(), _moved(0.03))(msd_folder, write_nifti)  # 0.05 voxels are 0.04 mm
+    assert validate(Dataset.open(msd_folder)) == []
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_file_that_claims_too_much_takes_no_memory(tmp_path, ending):
+    """20 KB that say they hold 2.7 GB: small enough that reading them would succeed."""
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape((3000, 3000, 300))
+    header.set_sform(np.eye(4), 1)
+    noise = np.random.default_rng(0).bytes(20_000)
+    raw = header.binaryblock + bytes(4) + noise
+    path = tmp_path / f"claims{ending}"
+    path.write_bytes(gzip.compress(raw) if ending == ".nii.gz" else raw)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="3000 x 3000 x 300 voxels, more than"):
+        read_volume([path])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5e6
+
+
+def test_well_compressed_zeros_are_no_false_claim(tmp_path, write_nifti):
+    path = write_nifti(tmp_path / "zeros.nii.gz", np.zeros((200, 200, 200), np.uint8))
+    assert read_volume([path]).array.shape == (200, 200, 200, 1)
+
+
+def test_the_real_dataset_is_valid(real_dataset_path):
+    assert validate(Dataset.open(real_dataset_path), workers=2) == []
