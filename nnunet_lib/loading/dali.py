@@ -56,7 +56,7 @@ def training_batches(
     drawn = [cases[index] for index in order for _ in range(settings.patches_per_volume)]
     gpu = _first_gpu()
     pipeline = _pipelines().training_graph(
-        drawn,
+        *_names(drawn),
         settings,
         gpu is not None,
         batch_size=settings.batch_size,
@@ -88,7 +88,7 @@ def evaluation_batches(
     check_shard(len(cases), shard_id, number_of_shards)
     shard = cases[shard_id::number_of_shards]
     pipeline = _pipelines().evaluation_graph(
-        shard, batch_size=1, num_threads=threads, device_id=None
+        *_names(shard), batch_size=1, num_threads=threads, device_id=None
     )
     # A DALIDataset never ends, so the number of cases ends it.
     return _dataset(pipeline, 1, (None, None, None), channels).take(len(shard))
@@ -103,7 +103,7 @@ def benchmark_batches(cases: Sequence[CaseFiles], settings: LoaderSettings) -> t
     channels = check_cases(cases[:1], settings.crop_size)
     gpu = _first_gpu()
     pipeline = _pipelines().benchmark_graph(
-        cases[:1],
+        *_names(cases[:1]),
         settings,
         gpu is not None,
         batch_size=settings.batch_size,
@@ -111,6 +111,11 @@ def benchmark_batches(cases: Sequence[CaseFiles], settings: LoaderSettings) -> t
         device_id=gpu,
     )
     return _dataset(pipeline, settings.batch_size, settings.patch_size, channels)
+
+
+def _names(cases: Sequence[CaseFiles]) -> tuple[list[str], list[str]]:
+    """File names of images and labels, made outside DALI's graph, which would slow this down."""
+    return [str(case.image) for case in cases], [str(case.label) for case in cases]
 
 
 def _dataset(pipeline: Any, batch_size: int, size: Shape, channels: int) -> tf.data.Dataset:

@@ -4,15 +4,14 @@ Taught in lesson 03. Importing this module needs DALI; `dali.py` turns its graph
 tf.data datasets. With `enable_conditionals`, an `if` on a drawn value computes only the branch
 that a patch takes, which is about a quarter of the work of computing both.
 
-Shapes in comments are those of one sample: DALI adds the batch axis itself.
+Shapes in comments are those of one sample: DALI adds the batch axis itself. The files of images
+and labels are listed in the same order, and neither reader shuffles: so they stay paired.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from nvidia.dali import fn, math, pipeline_def, types
 
-from nnunet_lib.loading.cases import CaseFiles
 from nnunet_lib.loading.settings import AugmentationSettings, LoaderSettings, Range
 
 Node = Any  # DALI's DataNode, which knows no shape
@@ -23,14 +22,14 @@ LARGEST_COMPONENTS = 2
 
 @pipeline_def(enable_conditionals=True)
 def training_graph(
-    cases: Sequence[CaseFiles], settings: LoaderSettings, on_gpu: bool
+    images: list[str], labels: list[str], settings: LoaderSettings, on_gpu: bool
 ) -> tuple[Node, Node]:
     """Crop, zoom and flip image and label alike; then change the image's intensities."""
     crop_size, augmentation = list(settings.crop_size), settings.augmentation
-    volume = read_label(cases)  # (d, h, w, 1)
+    volume = read_label(labels)  # (d, h, w, 1)
     region, zoomed = draw_region(settings)  # (3,), ()
     anchor = draw_anchor(volume, region, settings.foreground_oversampling)  # (3,)
-    image = read_image(cases, anchor, region)  # (*region, c)
+    image = read_image(images, anchor, region)  # (*region, c)
     label = fn.slice(volume, anchor, region, axes=SPATIAL_AXES)  # (*region, 1)
     if on_gpu:
         image, label = image.gpu(), label.gpu()
@@ -46,34 +45,33 @@ def training_graph(
 
 
 @pipeline_def
-def evaluation_graph(cases: Sequence[CaseFiles]) -> tuple[Node, Node]:
+def evaluation_graph(images: list[str], labels: list[str]) -> tuple[Node, Node]:
     """Whole cases as they lie on disk."""
-    image = fn.readers.numpy(files=[str(case.image) for case in cases])
-    return image, read_label(cases)
+    return fn.readers.numpy(files=images), read_label(labels)
 
 
 @pipeline_def
 def benchmark_graph(
-    cases: Sequence[CaseFiles], settings: LoaderSettings, on_gpu: bool
+    images: list[str], labels: list[str], settings: LoaderSettings, on_gpu: bool
 ) -> tuple[Node, Node]:
     """The first corner of each case: the least work that gives batches of the right shape."""
     corner, size = types.Constant([0, 0, 0]), list(settings.crop_size)
-    image = read_image(cases, corner, size)  # (*crop_size, c)
-    label = fn.slice(read_label(cases), corner, size, axes=SPATIAL_AXES)  # (*crop_size, 1)
+    image = read_image(images, corner, size)  # (*crop_size, c)
+    label = fn.slice(read_label(labels), corner, size, axes=SPATIAL_AXES)  # (*crop_size, 1)
     if settings.dimensions == 2:
         image, label = fn.squeeze(image, axes=[0]), fn.squeeze(label, axes=[0])  # (h, w, c)
     return (image.gpu(), label.gpu()) if on_gpu else (image, label)
 
 
-def read_label(cases: Sequence[CaseFiles]) -> Node:
+def read_label(files: list[str]) -> Node:
     """A whole label map (d, h, w, 1): the foreground is looked for in all of it."""
-    return fn.readers.numpy(files=[str(case.label) for case in cases])
+    return fn.readers.numpy(files=files)
 
 
-def read_image(cases: Sequence[CaseFiles], anchor: Node, region: Node) -> Node:
+def read_image(files: list[str], anchor: Node, region: Node) -> Node:
     """Only the crop of an image: the rest of the file is never touched."""
     return fn.readers.numpy(
-        files=[str(case.image) for case in cases],
+        files=files,
         roi_start=anchor,
         roi_shape=region,
         roi_axes=SPATIAL_AXES,

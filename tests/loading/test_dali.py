@@ -233,9 +233,10 @@ def test_the_graph_for_a_gpu_can_be_drawn_without_one(
     from nnunet_lib.loading.pipelines import benchmark_graph, training_graph
 
     settings = LoaderSettings(4, PATCH[3 - dimensions :], dimensions=dimensions)
+    names = [str(case.image) for case in random_cases], [str(case.label) for case in random_cases]
     for graph in (training_graph, benchmark_graph):
-        on_cpu = graph(random_cases, settings, False, batch_size=4, num_threads=1, device_id=None)
-        on_gpu = graph(random_cases, settings, True, batch_size=4, num_threads=1, device_id=0)
+        on_cpu = graph(*names, settings, False, batch_size=4, num_threads=1, device_id=None)
+        on_gpu = graph(*names, settings, True, batch_size=4, num_threads=1, device_id=0)
         assert [node.device for node in on_cpu._graph_out] == ["cpu", "cpu"]
         assert [node.device for node in on_gpu._graph_out] == ["gpu", "gpu"]
 
