@@ -13,6 +13,7 @@ from nnunet_lib.errors import InputError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+Advance = Callable[[], object]  # told once for every task that is done
 
 
 def run_all(
@@ -33,18 +34,18 @@ def run_all(
         raise InputError(f"workers is {workers}; give 1 or more.")
     with tqdm(total=len(tasks), desc=description, unit="case") as progress:
         if workers == 1 or len(tasks) < 2:
-            return _run_here(function, tasks, progress)
-        return _run_in_processes(function, tasks, min(workers, len(tasks)), progress)
+            return _run_here(function, tasks, progress.update)
+        return _run_in_processes(function, tasks, min(workers, len(tasks)), progress.update)
 
 
 def _run_here(
-    function: Callable[[Task], Result], tasks: Sequence[Task], progress: "tqdm[None]"
+    function: Callable[[Task], Result], tasks: Sequence[Task], advance: Advance
 ) -> list[Result]:
     results = []
     with threadpool_limits(limits=1):
         for task in tasks:
             results.append(function(task))
-            progress.update()
+            advance()
     return results
 
 
@@ -52,13 +53,13 @@ def _run_in_processes(
     function: Callable[[Task], Result],
     tasks: Sequence[Task],
     workers: int,
-    progress: "tqdm[None]",
+    advance: Advance,
 ) -> list[Result]:
     # Forking a process that has loaded TensorFlow can hang it; a spawned one starts clean.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_use_one_thread)
     try:
-        return _feed(pool, function, tasks, 2 * workers, progress)
+        return _feed(pool, function, tasks, 2 * workers, advance)
     except BrokenProcessPool:
         raise InputError(
             "A worker process died. If memory ran out, ask for fewer workers. If this is a "
@@ -73,28 +74,28 @@ def _feed(
     function: Callable[[Task], Result],
     tasks: Sequence[Task],
     limit: int,
-    progress: "tqdm[None]",
+    advance: Advance,
 ) -> list[Result]:
     """Keep at most `limit` tasks submitted, and collect the results."""
     results: dict[int, Result] = {}
     running: dict[Future[Result], int] = {}
     for index, task in enumerate(tasks):
         if len(running) == limit:
-            _collect(running, results, progress)
+            _collect(running, results, advance)
         running[pool.submit(function, task)] = index
     while running:
-        _collect(running, results, progress)
+        _collect(running, results, advance)
     return [results[index] for index in range(len(tasks))]
 
 
 def _collect(
-    running: dict[Future[Result], int], results: dict[int, Result], progress: "tqdm[None]"
+    running: dict[Future[Result], int], results: dict[int, Result], advance: Advance
 ) -> None:
     """Wait until a task is done, and move what is done from `running` to `results`."""
     done, _ = wait(running, return_when=FIRST_COMPLETED)
     for future in done:
         results[running.pop(future)] = future.result()
-        progress.update()
+        advance()
 
 
 def _use_one_thread() -> None:

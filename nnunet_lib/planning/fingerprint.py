@@ -82,9 +82,7 @@ class Fingerprint:
                 intensities=tuple(IntensityStatistics(**item) for item in value["intensities"]),
             )
         except (KeyError, TypeError) as error:
-            raise InputError(
-                f"{source}: is not a fingerprint ({error}); make it again."
-            ) from None
+            raise InputError(f"{source}: is not a fingerprint ({error}); make it again.") from None
 
     def save(self, path: Path) -> None:
         """Write the fingerprint as one JSON file."""

@@ -3,6 +3,7 @@
 Taught in lesson 02. Prediction needs nothing else about the training data.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,15 @@ class Normalisation:
     upper: float = 0.0
     mean: float = 0.0
     standard_deviation: float = 1.0
+
+    def describe(self) -> str:
+        """The scheme in one line."""
+        if self.scheme == "ct":
+            return (
+                f"CT: clip to {self.lower:g} .. {self.upper:g}, subtract {self.mean:g}, "
+                f"divide by {self.standard_deviation:g}"
+            )
+        return f"z-score {'inside the non-zero mask' if self.inside_mask else 'over all voxels'}"
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,40 @@ class Plan:
     filters: tuple[int, ...]
     reasons: tuple[str, ...] = ()
 
+    def describe(self) -> str:
+        """The plan as a plain-text table for people, with the reasons below it."""
+        rows = [
+            ("dataset", f"{self.dataset} ({self.dimensions}D)"),
+            ("channels", ", ".join(self.channels)),
+            ("labels", ", ".join(f"{value} {name}" for value, name in enumerate(self.labels))),
+            ("axis order", ", ".join("zyx"[axis] for axis in self.axis_order)),
+            ("target spacing", f"{times(self.target_spacing)} mm"),
+            *(
+                (f"normalisation of {name}", scheme.describe())
+                for name, scheme in zip(self.channels, self.normalisation, strict=True)
+            ),
+            ("patch size", f"{times(self.patch_size)} voxels"),
+            ("batch size", f"{self.batch_size}"),
+        ]
+        width = max(len(name) for name, _ in rows)
+        lines = [f"{name:<{width}}  {value}" for name, value in rows]
+        return "\n".join([*lines, "", *self._stage_table(), "", *self._reason_list()])
+
+    def _stage_table(self) -> list[str]:
+        """One line a stage: what enters it, and how it is made."""
+        lines = [f"{'stage':<6} {'voxels':<16} {'stride':<10} {'kernel':<10} filters"]
+        size = self.patch_size
+        stages = zip(self.strides, self.kernels, self.filters, strict=True)
+        for stage, (stride, kernel, filters) in enumerate(stages):
+            size = tuple(voxels // step for voxels, step in zip(size, stride, strict=True))
+            lines.append(
+                f"{stage:<6} {times(size):<16} {times(stride):<10} {times(kernel):<10} {filters}"
+            )
+        return lines
+
+    def _reason_list(self) -> list[str]:
+        return [f"- {reason}" for reason in self.reasons]
+
     def to_json(self) -> dict[str, Any]:
         """The plan as plain JSON values, with the format's version."""
         return {"format": PLAN_FORMAT, **asdict(self)}
@@ -101,3 +145,8 @@ class Plan:
 def _as_tuples(value: Any) -> Any:
     """JSON's lists as tuples, at every depth, so that a plan read equals the plan written."""
     return tuple(_as_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def times(values: Sequence[float]) -> str:
+    """Sizes as people write them: `40 x 56 x 40`."""
+    return " x ".join(f"{value:g}" for value in values)

@@ -17,7 +17,7 @@ from nnunet_lib.planning.fingerprint import (
     IntensityStatistics,
     compute_fingerprint,
 )
-from nnunet_lib.planning.plan import Normalisation, Plan
+from nnunet_lib.planning.plan import Normalisation, Plan, times
 from nnunet_lib.planning.topology import (
     Topology,
     divisors,
@@ -133,7 +133,7 @@ def make_plan(fingerprint: Fingerprint, settings: PlannerSettings | None = None)
         filters=_filters(topology, settings),
         reasons=(
             spacing_reason,
-            f"Axis order: axis {'zyx'[axis_order[0]]} is the coarsest and comes first.",
+            f"Axis order: {'zyx'[axis_order[0]]} comes first; no axis is coarser.",
             *_normalisation_reasons(fingerprint, normalisation),
             patch_reason,
             _stage_reason(topology),
@@ -222,7 +222,7 @@ def _choose_topology(
     if len(topology.strides) == 1:
         raise InputError(
             f"{fingerprint.dataset}: the images are too small for a U-Net (median "
-            f"{_times(grid.median_shape)} voxels at {_times(grid.spacing)} mm). Give a patch "
+            f"{times(grid.median_shape)} voxels at {times(grid.spacing)} mm). Give a patch "
             "size of at least 8 on every axis, or a finer target spacing."
         )
     shrunk = _shrink(topology, grid, len(fingerprint.labels), settings)
@@ -238,14 +238,14 @@ def _given_topology(grid: _Grid, given: tuple[int, ...]) -> tuple[Topology, str]
     topology = plan_topology(grid.spacing, given)
     if len(topology.strides) == 1:
         raise InputError(
-            f"patch_size {_times(given)} cannot be pooled even once. Give at least 8 on two "
+            f"patch_size {times(given)} cannot be pooled even once. Give at least 8 on two "
             "axes of similar spacing, or at least 12 on one."
         )
     if topology.patch_size == given:
         return topology, "Patch size: as given."
-    multiples = _times(divisors(topology.strides))
+    multiples = times(divisors(topology.strides))
     return topology, (
-        f"Patch size: {_times(given)} as given, rounded up to a multiple of {multiples}, which "
+        f"Patch size: {times(given)} as given, rounded up to a multiple of {multiples}, which "
         "the network's strides need."
     )
 
@@ -339,7 +339,3 @@ def _stage_reason(topology: Topology) -> str:
         f"Stages: {len(topology.strides)}; an axis is halved while at least 4 voxels remain and "
         "its spacing is less than twice the finest."
     )
-
-
-def _times(values: Sequence[float]) -> str:
-    return " x ".join(f"{value:g}" for value in values)

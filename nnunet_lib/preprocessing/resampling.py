@@ -1,0 +1,183 @@
+"""From one grid of voxels to another, by axis-aligned splines.
+
+Taught in lesson 02. Spline interpolation along an axis is linear in the values, so it is a
+matrix (new size, old size), and a volume is resampled by three matrix products. Voxels are
+cells: the outer faces of the volume stay where they are. Source: Isensee et al., Nature
+Methods 18 (2021), "resampling"; the interpolation itself: Unser, IEEE Signal Processing
+Magazine 16(6) (1999).
+
+Arrays here are in plan order or any other, with three spatial axes; spacings and shapes
+are in the array's order.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+import numpy as np
+from scipy.ndimage import zoom
+
+ANISOTROPY = 3.0
+CUBIC, LINEAR = 3, 1
+
+
+def resampled_shape(
+    shape: Sequence[int], spacing: Sequence[float], new_spacing: Sequence[float]
+) -> tuple[int, ...]:
+    """Voxels an axis that cover the same millimetres at another spacing; at least 1."""
+    triples = zip(shape, spacing, new_spacing, strict=True)
+    return tuple(max(1, round(size * old / new)) for size, old, new in triples)
+
+
+def separate_axis(spacing: Sequence[float], new_spacing: Sequence[float]) -> int | None:
+    """The axis to resample apart from the others, by nearest neighbour, or None.
+
+    That is the coarsest axis of whichever spacing comes first (old, then new) with one axis
+    more than 3 times coarser than its finest, if only one axis is that coarse: interpolating
+    across thick slices would invent tissue.
+    """
+    for candidate in (spacing, new_spacing):
+        if max(candidate) > ANISOTROPY * min(candidate):
+            coarsest = [axis for axis, size in enumerate(candidate) if size == max(candidate)]
+            return coarsest[0] if len(coarsest) == 1 else None
+    return None
+
+
+def resample_image(
+    image: np.ndarray,
+    shape: Sequence[int],
+    spacing: Sequence[float],
+    new_spacing: Sequence[float],
+) -> np.ndarray:
+    """Resample an image by cubic splines, each channel clipped to the range it had.
+
+    Args:
+        image: (a, b, c, channel) float32.
+        shape: voxels of the result's three spatial axes.
+        spacing: millimetres of `image`'s axes; with `new_spacing` it decides `separate_axis`.
+        new_spacing: millimetres of the result's axes.
+
+    Returns:
+        (*shape, channel) float32.
+    """
+    return _resample_channels(image, shape, separate_axis(spacing, new_spacing), CUBIC)
+
+
+def resample_logits(
+    logits: np.ndarray,
+    shape: Sequence[int],
+    spacing: Sequence[float],
+    new_spacing: Sequence[float],
+) -> np.ndarray:
+    """Resample logits or probabilities (a, b, c, class) linearly; else as `resample_image`."""
+    return _resample_channels(logits, shape, separate_axis(spacing, new_spacing), LINEAR)
+
+
+def resample_labels(
+    labels: np.ndarray,
+    shape: Sequence[int],
+    spacing: Sequence[float],
+    new_spacing: Sequence[float],
+) -> np.ndarray:
+    """Resample a label map (a, b, c) uint8: linearly for each label, and the largest wins.
+
+    On a tie the lower label wins. Only labels that occur in `labels` occur in the result.
+    Memory: one label at a time.
+    """
+    if labels.shape == tuple(shape):
+        return labels.copy()
+    values = np.unique(labels)
+    one_hot = ((labels == value).astype(np.float32) for value in values)
+    winners = _largest(one_hot, shape, separate_axis(spacing, new_spacing))
+    return values[winners]
+
+
+def resample_argmax(
+    logits: np.ndarray,
+    shape: Sequence[int],
+    spacing: Sequence[float],
+    new_spacing: Sequence[float],
+) -> np.ndarray:
+    """The class with the largest resampled logit: `resample_logits`, then argmax.
+
+    Holds one resampled class at a time, where `resample_logits` holds all of them. Takes
+    logits (a, b, c, class) float32 with at most 256 classes and gives (*shape) uint8.
+    """
+    classes = (logits[..., index] for index in range(logits.shape[-1]))
+    return _largest(classes, shape, separate_axis(spacing, new_spacing))
+
+
+def _largest(
+    volumes: Iterable[np.ndarray], shape: Sequence[int], separate: int | None
+) -> np.ndarray:
+    """Index of the volume that is largest at each voxel once resampled; the first on a tie."""
+    best = np.full(tuple(shape), -np.inf, np.float32)
+    winners = np.zeros(tuple(shape), np.uint8)
+    for index, volume in enumerate(volumes):
+        resampled = _resample_volume(volume, shape, separate, LINEAR)
+        larger = resampled > best
+        winners[larger] = index
+        best[larger] = resampled[larger]
+    return winners
+
+
+def _resample_channels(
+    array: np.ndarray, shape: Sequence[int], separate: int | None, order: int
+) -> np.ndarray:
+    """(a, b, c, channel) to (*shape, channel), a channel at a time."""
+    if array.shape[:3] == tuple(shape):
+        return array.astype(np.float32)
+    result = np.empty((*shape, array.shape[-1]), np.float32)
+    for channel in range(array.shape[-1]):
+        result[..., channel] = _resample_volume(array[..., channel], shape, separate, order)
+    return result
+
+
+def _resample_volume(
+    volume: np.ndarray, shape: Sequence[int], separate: int | None, order: int
+) -> np.ndarray:
+    """(a, b, c) to `shape`; splines overshoot, so the result is clipped to the old range.
+
+    With a `separate` axis each slice across it keeps to its own range, and slices are
+    repeated or left out along it.
+    """
+    axes = tuple(axis for axis in range(3) if axis != separate)
+    lowest = volume.min(axis=axes, keepdims=True)
+    highest = volume.max(axis=axes, keepdims=True)
+    result = np.ascontiguousarray(volume, np.float32)
+    for axis in sorted(axes, key=lambda axis: shape[axis] / volume.shape[axis]):
+        result = _along_axis(result, axis, shape[axis], order)  # axes that shrink come first
+    result = np.clip(result, lowest, highest)
+    if separate is None:
+        return result
+    return result.take(nearest_voxels(volume.shape[separate], shape[separate]), axis=separate)
+
+
+def _along_axis(volume: np.ndarray, axis: int, size: int, order: int) -> np.ndarray:
+    """Resample one axis of (a, b, c) to `size` by a matrix product."""
+    if volume.shape[axis] == size:
+        return volume
+    matrix = interpolation_matrix(volume.shape[axis], size, order)  # (size, old size)
+    first, _, last = volume.shape
+    if axis == 0:
+        return (matrix @ volume.reshape(first, -1)).reshape(size, -1, last)
+    return np.matmul(matrix, volume) if axis == 1 else np.matmul(volume, matrix.T)
+
+
+@lru_cache(maxsize=64)
+def interpolation_matrix(size: int, new_size: int, order: int) -> np.ndarray:
+    """The matrix (new_size, size), float32, that resamples `size` values to `new_size`.
+
+    Its columns are what the spline makes of the unit vectors. Beyond the ends the edge value
+    continues. Every row sums to 1. Read-only, because it is kept for the next case.
+    """
+    identity = np.eye(size)
+    columns = zoom(identity, (new_size / size, 1), order=order, mode="nearest", grid_mode=True)
+    matrix: np.ndarray = columns.astype(np.float32)
+    matrix.setflags(write=False)
+    return matrix
+
+
+def nearest_voxels(size: int, new_size: int) -> np.ndarray:
+    """For each of `new_size` voxels the index of the old voxel that holds its centre."""
+    centres = (np.arange(new_size) + 0.5) * (size / new_size)  # in old voxels
+    return np.minimum(np.floor(centres).astype(np.intp), size - 1)
