@@ -33,6 +33,9 @@ def restore(logits: np.ndarray, geometry: Geometry, probabilities: bool = False)
         logits: (*shape, class) float32, in plan order, on the preprocessed grid.
         geometry: what preprocessing did to the case.
         probabilities: whether to restore them as well.
+
+    Raises:
+        ValueError: if the logits do not lie on the preprocessed grid.
     """
     if not probabilities:
         return Prediction(restore_labels(logits, geometry))
@@ -64,29 +67,20 @@ def restore_probabilities(logits: np.ndarray, geometry: Geometry) -> np.ndarray:
     return restored
 
 
-def _without_padding(array: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Cut off what preprocessing padded: (*resampled_shape, class)."""
-    inside = tuple(
-        slice(before, before + size)
-        for (before, _), size in zip(geometry.padding, geometry.resampled_shape, strict=True)
-    )
-    expected = tuple(
-        before + size + after
-        for (before, after), size in zip(geometry.padding, geometry.resampled_shape, strict=True)
-    )
-    if array.shape[:-1] != expected:
-        raise ValueError(f"Logits {array.shape} do not lie on the preprocessed grid {expected}.")
-    return array[inside]
+def _without_padding(logits: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Cut off what preprocessing padded: (*resampled_shape, class), a view."""
+    if logits.shape[:-1] != geometry.shape:
+        raise ValueError(
+            f"Logits {logits.shape} do not lie on the preprocessed grid {geometry.shape}."
+        )
+    return geometry.unpad(logits)
 
 
 def _crop_grid(
     geometry: Geometry,
 ) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
-    """Shape of the crop, spacing of the preprocessed case, spacing of the crop; in plan order."""
-    order = geometry.axis_order
-    shape = tuple(geometry.box[axis][1] - geometry.box[axis][0] for axis in order)
-    spacing = tuple(geometry.spacing[axis] for axis in order)  # mm
-    return shape, geometry.resampled_spacing, spacing
+    """What resampling back needs: shape of the crop, spacing before, spacing after."""
+    return geometry.cropped_shape, geometry.resampled_spacing, geometry.cropped_spacing
 
 
 def _spatial_order(array: np.ndarray, geometry: Geometry) -> np.ndarray:

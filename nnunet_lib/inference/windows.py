@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_lib.inference.settings import BlendMode
+from nnunet_lib.preprocessing import padding_to
 
 FloatArray = npt.NDArray[Any]
 Window = tuple[slice, ...]
@@ -191,15 +192,14 @@ def pad_to_patch(
     Returns the padded image, or the image itself where nothing is missing, and the slices that
     cut the original out of it.
     """
-    missing = [max(0, patch - size) for patch, size in zip(patch_size, image.shape, strict=False)]
-    inside = tuple(
-        slice(short // 2, short // 2 + size)
-        for short, size in zip(missing, image.shape, strict=False)
-    )
-    if not any(missing):
+    shape = image.shape[:-1]
+    padding = padding_to(shape, patch_size)  # (before, after) an axis
+    pairs = zip(shape, padding, strict=True)
+    inside = tuple(slice(before, before + size) for size, (before, _) in pairs)
+    if not np.any(padding):
         return image, inside
-    shape = [size + short for size, short in zip(image.shape, missing, strict=False)]
-    padded = np.empty((*shape, image.shape[-1]), np.float32)
+    whole = [size + sum(both) for size, both in zip(shape, padding, strict=True)]
+    padded = np.empty((*whole, image.shape[-1]), np.float32)
     padded[...] = np.asarray(padding_value, np.float32)  # the same, or one a channel
     padded[inside] = image
     return padded, inside

@@ -1,0 +1,164 @@
+"""Images in, label maps out: names, formats, and faults found before the work."""
+
+import sys
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from nnunet_lib.datasets import find_images, read_label, read_volume, write_volume
+from nnunet_lib.errors import InputError
+from nnunet_lib.files import write_json
+from nnunet_lib.inference import InferenceSettings, predict, predict_files
+
+SPACING = (2.0, 1.0, 1.5)
+SHAPE = (10, 14, 9)
+
+
+@pytest.fixture
+def images(tmp_path, oblique):
+    """Cases a and b, one 4D file each, and c, one file a channel; their arrays by case."""
+    folder, arrays = tmp_path / "images", {}
+    random = np.random.default_rng(0)
+    for case in "abc":
+        arrays[case] = random.normal(size=(*SHAPE, 3)).astype(np.float32)
+    for case in "ab":
+        write_volume(folder / f"{case}.nii.gz", arrays[case], oblique(SPACING))
+    for channel in range(3):
+        path = folder / f"c_{channel:04d}.nii.gz"
+        write_volume(path, arrays["c"][..., channel], oblique(SPACING))
+    return folder, arrays
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch, make_plan):
+    """A run folder whose network is the identity; loading it needs no TensorFlow."""
+    run = tmp_path / "run"
+    write_json(run / "fold.json", {"training": ["a"], "validation": ["b", "c"]})
+    loaded = []
+
+    def load_network(path, checkpoint):
+        loaded.append((path, checkpoint))
+        return lambda patches: patches, make_plan(SPACING, (8, 8, 8), (1, 2, 0))
+
+    fake = SimpleNamespace(load_network=load_network)
+    monkeypatch.setitem(sys.modules, "nnunet_lib.model", fake)
+    return SimpleNamespace(run=run, loaded=loaded)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_folder_becomes_a_folder_of_label_maps(images, model, tmp_path, oblique):
+    folder, arrays = images
+    output = tmp_path / "predictions"
+    written = predict(model.run, folder, output)
+    assert model.loaded == [(model.run, "checkpoint_last.npz")]
+    assert names(output) == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
+    assert sorted(written) == sorted(output.iterdir())
+    for case, array in arrays.items():
+        label = read_label(output / f"{case}.nii.gz")
+        np.testing.assert_array_equal(label.array, array.argmax(axis=-1))
+        np.testing.assert_allclose(label.affine, oblique(SPACING), atol=1e-5)
+    assert nib.load(output / "a.nii.gz").get_data_dtype() == np.uint8
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_file_becomes_a_file(images, model, tmp_path, ending):
+    folder, arrays = images
+    output = tmp_path / "new" / f"answer{ending}"
+    assert predict(model.run, folder / "b.nii.gz", output) == [output]
+    np.testing.assert_array_equal(read_label(output).array, arrays["b"].argmax(axis=-1))
+
+
+def test_a_file_may_go_to_a_folder_and_stand_for_all_its_channels(images, model, tmp_path):
+    folder, arrays = images
+    predict(model.run, folder / "c_0001.nii.gz", tmp_path / "out")
+    assert names(tmp_path / "out") == ["c.nii.gz"]
+    label = read_label(tmp_path / "out" / "c.nii.gz")
+    np.testing.assert_array_equal(label.array, arrays["c"].argmax(axis=-1))
+
+
+@pytest.mark.parametrize("tta", [False, True])
+def test_probabilities_come_back_through_nifti(images, model, tmp_path, tta, oblique):
+    folder, arrays = images
+    settings = InferenceSettings(tta=tta, save_probabilities=True)
+    predict(model.run, folder / "a.nii.gz", tmp_path / "out", settings)
+    assert names(tmp_path / "out") == ["a.nii.gz", "a_probabilities.nii.gz"]
+    saved = read_volume([tmp_path / "out" / "a_probabilities.nii.gz"])
+    exponentials = np.exp(arrays["a"].astype(np.float64))
+    expected = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(saved.array, expected, atol=1e-5)
+    np.testing.assert_allclose(saved.affine, oblique(SPACING), atol=1e-5)
+
+
+def test_only_the_validation_cases_and_the_best_checkpoint(images, model, tmp_path):
+    folder, _ = images
+    predict(model.run, folder, tmp_path / "out", checkpoint="best", subset="validation")
+    assert names(tmp_path / "out") == ["b.nii.gz", "c.nii.gz"]
+    assert model.loaded == [(model.run, "checkpoint_best.npz")]
+
+
+def test_validation_cases_that_are_not_there_are_named(images, model, tmp_path):
+    folder, _ = images
+    with pytest.raises(InputError, match=r"not among the images: c\."):
+        predict(model.run, folder / "b.nii.gz", tmp_path / "out", subset="validation")
+
+
+def test_all_faults_in_headers_are_found_before_the_work(images, model, tmp_path, oblique):
+    folder, arrays = images
+    write_volume(folder / "a.nii.gz", arrays["a"][..., :2], oblique(SPACING))
+    (folder / "b.nii.gz").write_bytes(b"not an image")
+    (folder / "c_0002.nii.gz").unlink()
+    with pytest.raises(InputError) as caught:
+        predict(model.run, folder, tmp_path / "out")
+    text = str(caught.value)
+    assert "a.nii.gz: has 2 channels, but the model was trained with 3" in text
+    assert "b.nii.gz: cannot be read" in text
+    assert "c_0002.nii.gz: does not exist" in text
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_case_with_unusable_voxels_does_not_stop_the_others(
+    images, model, tmp_path, oblique, value
+):
+    folder, arrays = images
+    arrays["a"][3, 2, 1, 0] = value
+    write_volume(folder / "a.nii.gz", arrays["a"], oblique(SPACING))
+    with pytest.raises(InputError, match=r"a\.nii\.gz: has voxels that are NaN"):
+        predict(model.run, folder, tmp_path / "out")
+    assert names(tmp_path / "out") == ["b.nii.gz", "c.nii.gz"]
+
+
+def test_images_are_never_overwritten(images, model):
+    folder, _ = images
+    before = (folder / "a.nii.gz").read_bytes()
+    for source, output in ((folder, folder), (folder / "a.nii.gz", folder / "a.nii.gz")):
+        with pytest.raises(InputError, match="would be lost"):
+            predict(model.run, source, output)
+    assert (folder / "a.nii.gz").read_bytes() == before
+
+
+def test_an_output_that_does_not_fit_the_input_is_refused(images, model, tmp_path):
+    folder, _ = images
+    with pytest.raises(InputError, match="the input is a folder"):
+        predict(model.run, folder, tmp_path / "out.nii.gz")
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(InputError, match="is a file"):
+        predict(model.run, folder, tmp_path / "out")
+
+
+def test_nothing_half_written_is_left_behind(images, model, tmp_path, make_plan):
+    folder, _ = images
+
+    def network(patches):
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError):
+        predict_files(
+            network, make_plan(SPACING, (8, 8, 8)), find_images(folder, 3), tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()

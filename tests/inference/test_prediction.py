@@ -1,0 +1,143 @@
+"""Whole cases, end to end, with networks that cost nothing."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import distance_transform_edt
+
+from nnunet_lib.datasets import Volume
+from nnunet_lib.errors import InputError
+from nnunet_lib.evaluation import dice
+from nnunet_lib.inference import (
+    InferenceSettings,
+    number_of_windows,
+    predict_logits,
+    predict_volume,
+)
+
+SHAPES = [(20, 31, 26), (8, 12, 10), (5, 7, 4), (30, 5, 10)]
+
+
+def identity(patches):
+    return patches
+
+
+def a_volume(shape, affine, spacing, classes=3, seed=0):
+    array = np.random.default_rng(seed).normal(size=(*shape, classes)).astype(np.float32)
+    return Volume(array, affine, spacing)
+
+
+def softmax(logits):
+    exponentials = np.exp(logits.astype(np.float64))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("tta", [False, True])
+@pytest.mark.parametrize(
+    ("patch_size", "order"),
+    [
+        ((8, 12, 10), (0, 1, 2)),
+        ((10, 8, 12), (2, 0, 1)),
+        ((12, 10), (0, 1, 2)),
+        ((8, 6), (1, 2, 0)),
+    ],
+)
+def test_an_identity_network_gives_back_the_image(
+    make_plan, oblique, shape, tta, patch_size, order
+):
+    spacing = (2.0, 1.0, 1.5)
+    volume = a_volume(shape, oblique(spacing), spacing)
+    plan = make_plan(spacing, patch_size, order)
+    settings = InferenceSettings(tta=tta, save_probabilities=True)
+    prediction = predict_volume(identity, volume, plan, settings)
+    assert prediction.labels.dtype == np.uint8
+    np.testing.assert_array_equal(prediction.labels, volume.array.argmax(axis=-1))
+    np.testing.assert_allclose(prediction.probabilities, softmax(volume.array), atol=1e-5)
+
+
+def test_probabilities_are_made_only_if_asked_for(make_plan):
+    volume = a_volume((8, 8, 8), np.eye(4), (1.0, 1.0, 1.0))
+    plan = make_plan((1.0, 1.0, 1.0), (8, 8, 8))
+    assert predict_volume(identity, volume, plan).probabilities is None
+
+
+@pytest.mark.parametrize("ratio", [0.75, 1.25, 1.5])
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0)])
+def test_a_network_that_sees_the_truth_gives_it_back(make_plan, oblique, ratio, order):
+    """The image's channels are the classes; they are resampled there and back."""
+    spacing = (1.2, 1.0, 0.9)
+    labels = np.zeros((36, 40, 44), np.uint8)
+    labels[4:20, 5:25, 6:40] = 1
+    labels[20:36, 12:30, 10:30] = 2
+    one_hot = np.eye(3, dtype=np.float32)[labels]
+    target = tuple(size * ratio for size in spacing)
+    volume = Volume(one_hot, oblique(spacing), spacing)
+    prediction = predict_volume(identity, volume, make_plan(target, (16, 16, 16), order))
+    diagonal = np.linalg.norm(target)
+    for label in range(3):
+        safe = distance_transform_edt(labels == label, sampling=spacing) > diagonal
+        assert safe.any()
+        assert (prediction.labels[safe] == label).all()
+    assert min(dice(prediction.labels, labels, label) for label in (1, 2)) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "flips", "windows"), [((8, 8, 8), 8, 27), ((8, 8), 4, 16 * 9)]
+)
+def test_flips_send_every_window_once_more_for_each(make_plan, patch_size, flips, windows):
+    plan = make_plan((1.0, 1.0, 1.0), patch_size)
+    image = np.zeros((16, 16, 16, 3), np.float32)
+    seen = []
+
+    def network(patches):
+        seen.append(patches.shape)
+        return patches
+
+    done = []
+    for tta in (False, True):
+        settings = InferenceSettings(tta=tta, window_batch_size=5)
+        seen.clear()
+        done.clear()
+        predict_logits(network, image, plan, settings, progress=done.append)
+        expected = windows * (flips if tta else 1)
+        assert sum(shape[0] for shape in seen) == sum(done) == expected
+        assert number_of_windows(image.shape[:-1], plan, settings) == expected
+
+
+def test_a_2d_network_is_not_flipped_along_the_slices(make_plan):
+    """Flipping whole slices would change nothing but the time."""
+    plan = make_plan((1.0, 1.0, 1.0), (8, 8))
+    image = np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype(np.float32)
+    first_voxels = []
+
+    def network(patches):
+        first_voxels.extend(patches[:, 0, 0, 0])
+        return patches
+
+    predict_logits(network, image, plan, InferenceSettings(tta=True))
+    corners = image[:, [0, 0, -1, -1], [0, -1, 0, -1], 0]  # (slice, corner)
+    assert sorted(first_voxels) == sorted(corners.ravel())
+
+
+def test_a_small_case_is_padded_with_its_own_background(make_plan):
+    """What the network sees beyond the image is what "nothing" is after normalisation."""
+    plan = make_plan((1.0, 1.0, 1.0), (8, 8, 8))
+    seen = []
+
+    def network(patches):
+        seen.append(patches)
+        return patches
+
+    predict_logits(
+        network, np.ones((8, 4, 8, 3), np.float32), plan, InferenceSettings(), (-1.0, 2.0, 5.0)
+    )
+    np.testing.assert_array_equal(seen[0][0, 0, 0, 0], [-1.0, 2.0, 5.0])
+    np.testing.assert_array_equal(seen[0][0, 0, 2, 0], [1.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"overlap": 1.0}, {"overlap": -0.1}, {"blend_mode": "x"}, {"window_batch_size": 0}]
+)
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        InferenceSettings(**wrong)
