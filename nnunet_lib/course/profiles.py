@@ -1,0 +1,121 @@
+"""What the word in a notebook's PROFILE means: the one table of sizes of the whole course.
+
+No size and no number of steps is written in a notebook. A lesson asks `use_profile` what it
+may spend, and the runner checks in the executed copy that the profile it asked for was used.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+
+from nnunet_lib.course.output import emit
+from nnunet_lib.errors import InputError
+
+PROFILE_MIME = "application/vnd.nnunet-course.profile+json"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one run of a lesson may spend.
+
+    Attributes:
+        name: the word in PROFILE.
+        purpose: whom it serves, in half a sentence.
+        cases: the most cases that a lesson takes from a dataset.
+        phantom_cases: how many cases the phantom dataset gets.
+        training_minutes: wall time of one training, validation included.
+        steps_per_epoch: training steps between two lines of the history.
+        memory_gigabytes: the planner's budget for one training step; patch and batch follow.
+        base_filters: channels of the finest level of the U-Net.
+        cases_to_predict: how many held-out cases a lesson predicts.
+        test_time_augmentation: whether prediction averages over all flips.
+        workers: processes that preprocess cases side by side.
+    """
+
+    name: str
+    purpose: str
+    cases: int
+    phantom_cases: int
+    training_minutes: float
+    steps_per_epoch: int
+    memory_gigabytes: float
+    base_filters: int
+    cases_to_predict: int
+    test_time_augmentation: bool
+    workers: int
+
+
+PROFILES: Mapping[str, Profile] = MappingProxyType(
+    {
+        "ci": Profile(
+            name="ci",
+            purpose="shows that everything runs, in two minutes on two cores",
+            cases=20,
+            phantom_cases=10,
+            training_minutes=0.7,
+            steps_per_epoch=10,
+            memory_gigabytes=2.0,
+            base_filters=8,
+            cases_to_predict=2,
+            test_time_augmentation=True,
+            workers=2,
+        ),
+        "laptop": Profile(
+            name="laptop",
+            purpose="gives useful models on a computer without a graphics card",
+            cases=200,
+            phantom_cases=40,
+            training_minutes=10.0,
+            steps_per_epoch=50,
+            memory_gigabytes=2.0,
+            base_filters=16,
+            cases_to_predict=8,
+            test_time_augmentation=True,
+            workers=min(4, os.cpu_count() or 1),
+        ),
+        "gpu": Profile(
+            name="gpu",
+            purpose="trains the full-sized network on one graphics card",
+            cases=1000,
+            phantom_cases=100,
+            training_minutes=60.0,
+            steps_per_epoch=250,
+            memory_gigabytes=8.0,
+            base_filters=32,
+            cases_to_predict=20,
+            test_time_augmentation=True,
+            workers=min(8, os.cpu_count() or 1),
+        ),
+    }
+)
+
+
+def resolve(name: str) -> Profile:
+    """The profile of that name.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if name not in PROFILES:
+        raise InputError(
+            f"PROFILE is {name!r}, and there is no such profile. "
+            f"Choose one of: {', '.join(PROFILES)}."
+        )
+    return PROFILES[name]
+
+
+def use_profile(name: str) -> Profile:
+    """Resolve a profile and say in the notebook what it means.
+
+    The output also carries the profile's name for the runner, which fails a run whose
+    notebook used another profile than the one it was given.
+    """
+    profile = resolve(name)
+    minutes = f"{profile.training_minutes:g} minutes of training"
+    text = (
+        f"Profile {profile.name} {profile.purpose}: at most {profile.cases} cases, {minutes}, "
+        f"{profile.base_filters} base filters, {profile.memory_gigabytes:g} GB for a step."
+    )
+    emit({PROFILE_MIME: asdict(profile), "text/plain": text})
+    return profile

@@ -1,0 +1,323 @@
+"""Runs the course: every notebook in order, as papermill runs it, and says what came of each.
+
+A notebook that fails does not stop the others: its traceback and its executed copy are kept,
+and the summary says that the course failed.
+"""
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import nbformat
+import papermill
+import psutil
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from nbconvert import HTMLExporter
+from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+
+from nnunet_lib.course import profiles
+from nnunet_lib.course.claims import Claim, audit, collect
+from nnunet_lib.errors import InputError
+from nnunet_lib.files import replacing, write_json
+
+KERNEL = "nnunet-course"
+_FALLBACK_KERNEL = "python3"
+_SECONDS_BETWEEN_SAMPLES = 0.2
+_MEBIBYTE = 2**20
+
+
+class CourseError(InputError):
+    """A notebook failed. The command line says so without a traceback of its own."""
+
+
+@dataclass(frozen=True)
+class NotebookResult:
+    """What came of one notebook.
+
+    Attributes:
+        notebook: its name, without the ending.
+        status: "passed" or "failed".
+        seconds: wall time, the kernel's start included.
+        peak_memory: MiB, the largest sum of resident memory over the kernel's processes.
+        claims: every claim that ran.
+        problems: why it failed, one line each; empty if it passed.
+        executed: the executed copy; beside it lie an .html page and, after an error, a
+            .traceback.txt of the same name.
+    """
+
+    notebook: str
+    status: str
+    seconds: float
+    peak_memory: float
+    claims: tuple[Claim, ...]
+    problems: tuple[str, ...]
+    executed: Path
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of the course; `describe` says it to people and `save` to programs."""
+
+    profile: str
+    dataset: str
+    seed: int
+    results: tuple[NotebookResult, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every notebook ran to its end and every claim held."""
+        return all(result.status == "passed" for result in self.results)
+
+    def require_success(self) -> None:
+        """Raise if the course failed.
+
+        Raises:
+            CourseError: naming the notebooks that failed.
+        """
+        failed = [result.notebook for result in self.results if result.problems]
+        if failed:
+            raise CourseError(f"{len(failed)} of {len(self.results)} failed: {', '.join(failed)}.")
+
+    def describe(self) -> str:
+        """The table of notebooks, the ledger of claims, and each failure with its files."""
+        parts = [_table(_SUMMARY_HEADS, [_summary_row(result) for result in self.results])]
+        claims = [claim for result in self.results for claim in result.claims]
+        if claims:
+            parts.append(_table(_LEDGER_HEADS, [_ledger_row(claim) for claim in claims]))
+        parts += [_failure(result) for result in self.results if result.problems]
+        return "\n\n".join(parts)
+
+    def save(self, output: Path) -> None:
+        """Write summary.json and summary.txt into the output folder."""
+        value = {
+            "profile": self.profile,
+            "dataset": self.dataset,
+            "seed": self.seed,
+            "passed": self.passed,
+            "notebooks": [{**asdict(r), "executed": r.executed.name} for r in self.results],
+        }
+        write_json(output / "summary.json", value)
+        with replacing(output / "summary.txt") as temporary:
+            temporary.write_text(self.describe() + "\n", encoding="utf-8")
+
+
+def run_course(notebooks: Path, output: Path, profile: str, dataset: str, seed: int) -> Summary:
+    """Run every notebook of a folder in the order of their names.
+
+    Args:
+        notebooks: the folder, or one notebook.
+        output: gets the executed copies, their HTML pages, summary.json and summary.txt.
+        profile: injected as PROFILE where a notebook has that parameter; so are the next two.
+        dataset: DATASET; a path counts from the current folder.
+        seed: SEED.
+
+    Raises:
+        InputError: if there is no notebook, no such profile, or no kernel of this Python.
+    """
+    paths = _find_notebooks(notebooks)
+    profiles.resolve(profile)
+    place = Path(dataset).expanduser()
+    parameters = {
+        "PROFILE": profile,
+        "DATASET": str(place.resolve()) if place.is_dir() else dataset,
+        "SEED": seed,
+    }
+    kernel = find_kernel()
+    output.mkdir(parents=True, exist_ok=True)
+    results = []
+    for number, path in enumerate(paths, start=1):
+        title = f"[{number}/{len(paths)}] {path.stem}"
+        results.append(_run_notebook(path, output, parameters, kernel, title))
+    summary = Summary(profile, dataset, seed, tuple(results))
+    summary.save(output)
+    return summary
+
+
+def find_kernel() -> str:
+    """The name of a kernel that runs this very Python: the course's own, or python3.
+
+    A kernel registered by another checkout would run other code, so both are looked at.
+
+    Raises:
+        InputError: if neither runs this Python.
+    """
+    for name in (KERNEL, _FALLBACK_KERNEL):
+        try:
+            command = KernelSpecManager().get_kernel_spec(name).argv[0]
+        except NoSuchKernel:
+            continue
+        bare = os.path.basename(command) == command  # Jupyter runs "python" as its own Python
+        if bare or os.path.abspath(command) == os.path.abspath(sys.executable):
+            return name
+    raise InputError(
+        f"No Jupyter kernel runs {sys.executable}. Register one with: "
+        f"{sys.executable} -m ipykernel install --sys-prefix --name {KERNEL}"
+    )
+
+
+def _find_notebooks(notebooks: Path) -> list[Path]:
+    """The notebooks of a folder, in the order of their names."""
+    paths = sorted(notebooks.glob("*.ipynb")) if notebooks.is_dir() else [notebooks]
+    if not paths or not all(path.is_file() for path in paths):
+        raise InputError(f"{notebooks}: there is no notebook here. Name a folder of .ipynb files.")
+    return paths
+
+
+def _run_notebook(
+    path: Path, output: Path, parameters: Mapping[str, Any], kernel: str, title: str
+) -> NotebookResult:
+    """Run one notebook and keep all that can be learnt from it, whether it fails or not."""
+    executed = output / path.name
+    trace_file = executed.with_suffix(".traceback.txt")
+    trace_file.unlink(missing_ok=True)
+    executed.unlink(missing_ok=True)
+    started = time.monotonic()
+    with _peak_memory() as peak:
+        trace = _execute(path, executed, parameters, kernel, title)
+    seconds = time.monotonic() - started
+    notebook = _read(executed)
+    if trace is not None:
+        trace_file.write_text(trace + "\n", encoding="utf-8")
+    _export_page(notebook, executed.with_suffix(".html"))
+    problems = _problems(notebook, parameters, trace)
+    status = "failed" if problems else "passed"
+    memory = round(peak[0] / _MEBIBYTE, 1)
+    claims = collect(notebook)
+    return NotebookResult(path.stem, status, round(seconds, 1), memory, claims, problems, executed)
+
+
+def _execute(
+    path: Path, executed: Path, parameters: Mapping[str, Any], kernel: str, title: str
+) -> str | None:
+    """Run a notebook in its own folder, as JupyterLab does; the traceback if it fails."""
+    try:
+        known = papermill.inspect_notebook(str(path))
+        papermill.execute_notebook(
+            str(path),
+            str(executed),
+            parameters={name: value for name, value in parameters.items() if name in known},
+            kernel_name=kernel,
+            cwd=str(path.parent),
+            progress_bar={"desc": title},
+            extra_arguments=["--log-level=ERROR"],  # else its warnings break the progress bar
+        )
+    except PapermillExecutionError as error:
+        return str(error)
+    except Exception:  # a dead kernel, an unreadable file: the other notebooks still run
+        return traceback.format_exc()
+    return None
+
+
+def _read(executed: Path) -> NotebookNode:
+    """The executed copy, or an empty notebook where papermill could not even begin."""
+    if not executed.is_file():
+        return nbformat.v4.new_notebook()
+    return nbformat.read(executed, as_version=4)
+
+
+def _problems(
+    notebook: NotebookNode, parameters: Mapping[str, Any], trace: str | None
+) -> tuple[str, ...]:
+    """Why a notebook counts as failed; after an error, only the error."""
+    if trace is not None:
+        return (trace.strip().splitlines()[-1],)
+    return _profile_problems(notebook, parameters["PROFILE"]) + audit(notebook)
+
+
+def _profile_problems(notebook: NotebookNode, profile: str) -> tuple[str, ...]:
+    """Whether the profile injected into the notebook is the one that its outputs show."""
+    if "PROFILE" not in notebook.metadata.get("papermill", {}).get("parameters", {}):
+        return ()
+    bundles = [o.get("data", {}) for cell in notebook.cells for o in cell.get("outputs", ())]
+    mime = profiles.PROFILE_MIME
+    used = {bundle[mime]["name"] for bundle in bundles if mime in bundle}
+    if used == {profile}:
+        return ()
+    shown = ", ".join(sorted(used)) or "none"
+    return (f"PROFILE={profile} had no effect: the notebook used {shown} (use_profile).",)
+
+
+def _export_page(notebook: NotebookNode, page: Path) -> None:
+    """Write the executed notebook as one HTML page."""
+    body, _ = HTMLExporter().from_notebook_node(notebook)
+    with replacing(page) as temporary:
+        temporary.write_text(body, encoding="utf-8")
+
+
+@contextmanager
+def _peak_memory() -> Iterator[list[int]]:
+    """Watch this process's children; the list's one item becomes their peak memory in bytes.
+
+    Processes that a kernel starts (workers, Horovod's ranks) count, each with all of its
+    resident memory, so pages that two of them share count twice.
+    """
+    peak, done = [0], Event()
+
+    def watch() -> None:
+        while not done.wait(_SECONDS_BETWEEN_SAMPLES):
+            peak[0] = max(peak[0], _children_memory())
+
+    thread = Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()
+
+
+def _children_memory() -> int:
+    """Bytes of resident memory of all processes below this one."""
+    total = 0
+    for child in psutil.Process().children(recursive=True):
+        try:
+            total += child.memory_info().rss
+        except psutil.Error:  # it ended between the listing and the question
+            continue
+    return total
+
+
+_SUMMARY_HEADS = ("notebook", "status", "seconds", "peak MiB", "claims held")
+_LEDGER_HEADS = ("lesson", "objective", "claim", "statement", "value", "bound", "held")
+
+
+def _summary_row(result: NotebookResult) -> tuple[str, ...]:
+    """One line of the table of notebooks."""
+    held = f"{sum(claim.held for claim in result.claims)} of {len(result.claims)}"
+    memory = f"{result.peak_memory:.0f}"
+    return (result.notebook, result.status, f"{result.seconds:.0f}", memory, held)
+
+
+def _ledger_row(claim: Claim) -> tuple[str, ...]:
+    """One line of the ledger."""
+    held = "yes" if claim.held else "NO"
+    value = f"{claim.value:.4g}" if isinstance(claim.value, float) else str(claim.value)
+    row = (claim.lesson, claim.objective, claim.claim, claim.statement, value, claim.bound, held)
+    return row
+
+
+def _failure(result: NotebookResult) -> str:
+    """What failed, and where to read on."""
+    lines = [f"{result.notebook} failed:", *(f"  {problem}" for problem in result.problems)]
+    trace_file = result.executed.with_suffix(".traceback.txt")
+    lines += [f"  {path}" for path in (trace_file, result.executed) if path.exists()]
+    return "\n".join(lines)
+
+
+def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Columns padded to their widest cell."""
+    widths = [max(len(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
+    rule = tuple("-" * width for width in widths)
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (heads, rule, *rows)
+    )
+    return "\n".join(lines)

@@ -1,0 +1,107 @@
+"""Figures need words; slices lie where their millimetres say."""
+
+import base64
+import io
+from html import unescape
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from nnunet_lib.course import figures
+
+ALT = 'A grey cube with an "orange" outline & nothing else.'
+
+
+def cube():
+    """A scan (z, y, x) with one box of label 1 and one of label 2, and its spacing in mm."""
+    label = np.zeros((6, 10, 8), np.uint8)
+    label[2:4, 3:6, 1:4] = 1
+    label[4, 5:9, 4:7] = 2
+    return label * 100.0 + 5.0, label, (3.0, 1.0, 2.0)
+
+
+@pytest.mark.parametrize("alt", ["", "   ", "figure", "a" * 40, "a b c d", "Loss      x    y    z"])
+def test_a_figure_without_meaningful_alt_text_is_refused(alt, shown):
+    with pytest.raises(ValueError, match="alt text"):
+        figures.show(Figure(), alt)
+    assert shown == []
+
+
+def test_a_figure_is_shown_as_png_with_its_alt_text(shown):
+    figures.show(Figure(figsize=(2, 1)), ALT)
+    ((bundle, metadata),) = shown
+    html = bundle["text/html"]
+    assert unescape(html.split('alt="')[1].split('"')[0]) == ALT
+    picture = base64.b64decode(html.split("base64,")[1].split('"')[0])
+    assert imread(io.BytesIO(picture)).shape[:2] == (100, 200)
+    assert ALT in bundle["text/plain"]
+    assert metadata["alt"] == ALT
+
+
+def test_a_pyplot_figure_is_closed(shown):
+    from matplotlib import pyplot
+
+    figure = pyplot.figure()
+    figures.show(figure, ALT)
+    assert not pyplot.fignum_exists(figure.number)
+
+
+@pytest.mark.parametrize(
+    ("plane", "width", "height"), [("axial", 16, 10), ("coronal", 16, 18), ("sagittal", 10, 18)]
+)
+def test_axes_are_in_millimetres(plane, width, height):
+    image, label, spacing = cube()
+    axes = Figure().subplots()
+    figures.draw_slice(axes, image, spacing, label, plane)
+    assert axes.get_xlim() == (0, width)
+    assert axes.get_ylim() == (0, height)
+    assert axes.get_xlabel().endswith("(mm)")
+    assert axes.get_ylabel().endswith("(mm)")
+
+
+def test_the_outline_runs_between_the_voxels_it_separates():
+    image, label, spacing = cube()
+    axes = Figure().subplots()
+    figures.draw_slice(axes, image, spacing, label, "axial", index=2)
+    (outline,) = axes.collections  # label 2 is not in this slice
+    corners = np.concatenate([path.vertices for path in outline.get_paths()])
+    # y: voxels 3, 4, 5 of 1 mm cover 3 to 6 mm; x: voxels 1, 2, 3 of 2 mm cover 2 to 8 mm.
+    assert np.allclose(corners.min(axis=0), (2, 3))
+    assert np.allclose(corners.max(axis=0), (8, 6))
+
+
+def test_the_busiest_slice_has_most_foreground():
+    _, label, _ = cube()
+    assert figures.busiest_slice(label, axis=0) == 4
+    assert figures.busiest_slice(np.zeros_like(label), axis=0) == 3
+
+
+def test_label_colours_differ():
+    assert len({figures.label_colour(value) for value in range(1, 8)}) == 7
+
+
+def test_the_comparison_has_a_row_a_case_and_outlines_truth_and_prediction():
+    image, label, spacing = cube()
+    cases = [("one", image, label, label * 0, spacing), ("two", image, label, label, spacing)]
+    figure = figures.comparison_figure(cases, ("background", "front", "back"))
+    outlines = [len(axes.collections) for axes in figure.axes]
+    assert outlines == [0, 1, 0, 0, 1, 1]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["front", "back"]
+
+
+def test_planes_patches_and_curves_can_be_drawn(shown):
+    image, label, spacing = cube()
+    names = ("background", "front", "back")
+    batch = np.stack([image, image])[..., None], np.stack([label, label])[..., None]
+    drawn = [
+        figures.planes_figure(image, label, spacing, names),
+        figures.patches_figure(*batch, spacing, names),
+        figures.curve_figure([1, 2, 3], [0.9, 0.5, 0.4], [1e-3, 5e-4, 0]),
+    ]
+    assert [len(figure.axes) for figure in drawn] == [3, 2, 2]
+    for figure in drawn:
+        figures.show(figure, ALT)
+    assert len(shown) == 3

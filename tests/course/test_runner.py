@@ -1,0 +1,186 @@
+"""The runner runs everything, keeps what failed, and notices what had no effect."""
+
+import json
+import sys
+from dataclasses import replace
+
+import nbformat
+import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+
+from nnunet_lib.course import runner
+from nnunet_lib.course.runner import CourseError, Summary, find_kernel, run_course
+from nnunet_lib.errors import InputError
+
+PARAMETERS = "PROFILE = 'ci'\nDATASET = 'phantom'\nSEED = 0\n"
+OPENING = "# A lesson\n- **00.1** Count. *Claim 00.1a.*"
+LESSON = """
+import sys
+from nnunet_lib.course.claims import Ledger
+from nnunet_lib.course.profiles import use_profile
+profile = use_profile(PROFILE)
+block = bytearray(300 * 2**20)
+print(PROFILE, DATASET, SEED, sys.executable)
+ledger = Ledger('00', ['00.1a'])
+ledger.check('00.1a', 'the seed is what was asked for', SEED, equal_to=7)
+ledger.finish()
+import time; time.sleep(0.5)
+"""
+
+
+def write(path, *sources, parameters=PARAMETERS, opening=OPENING):
+    """A notebook: opening, tagged parameters, then a code cell for each source."""
+    cells = [nbformat.v4.new_markdown_cell(opening)]
+    if parameters:
+        cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    cells += [nbformat.v4.new_code_cell(source) for source in sources]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, path)
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A course of three notebooks: one passes, one raises, one ignores the profile."""
+    folder = tmp_path_factory.mktemp("course")
+    notebooks, output = folder / "notebooks", folder / "out"
+    write(notebooks / "00_good.ipynb", LESSON)
+    write(notebooks / "01_bad.ipynb", "print('before')", "1 / 0", "print('after')", parameters="")
+    write(
+        notebooks / "02_deaf.ipynb",
+        "from nnunet_lib.course.profiles import use_profile\nuse_profile('laptop')",
+        opening="# No claims",
+    )
+    return run_course(notebooks, output, profile="ci", dataset="phantom", seed=7), output
+
+
+@pytest.mark.slow
+def test_every_notebook_runs_in_order_even_after_a_failure(course):
+    summary, output = course
+    assert [(r.notebook, r.status) for r in summary.results] == [
+        ("00_good", "passed"),
+        ("01_bad", "failed"),
+        ("02_deaf", "failed"),
+    ]
+    assert not summary.passed
+    assert all((output / f"{r.notebook}.html").is_file() for r in summary.results)
+
+
+@pytest.mark.slow
+def test_the_parameters_arrive_and_the_interpreter_is_this_one(course):
+    output = course[1]
+    text = (output / "00_good.ipynb").read_text()
+    assert f"ci phantom 7 {sys.executable}" in text
+
+
+@pytest.mark.slow
+def test_seconds_and_memory_are_measured(course):
+    good = course[0].results[0]
+    assert good.seconds > 0.5
+    assert 300 < good.peak_memory < 3000  # MiB: the kernel holds a block of 300
+
+
+@pytest.mark.slow
+def test_the_ledger_is_collected(course):
+    (claim,) = course[0].results[0].claims
+    assert (claim.claim, claim.value, claim.bound, claim.held) == ("00.1a", 7, "= 7", True)
+    assert "the seed is what was asked for" in course[0].describe()
+
+
+@pytest.mark.slow
+def test_a_failure_keeps_its_traceback_and_its_executed_copy(course):
+    summary, output = course
+    bad = summary.results[1]
+    assert "ZeroDivisionError" in (output / "01_bad.traceback.txt").read_text()
+    assert "before" in bad.executed.read_text()
+    assert "after" not in "".join(
+        str(cell.get("outputs")) for cell in nbformat.read(bad.executed, 4).cells
+    )
+    assert "ZeroDivisionError" in summary.describe()
+    assert str(bad.executed) in summary.describe()
+    assert not (output / "00_good.traceback.txt").exists()
+
+
+@pytest.mark.slow
+def test_a_profile_without_effect_fails(course):
+    (problem,) = course[0].results[2].problems
+    assert "PROFILE=ci had no effect" in problem
+    assert "laptop" in problem
+
+
+@pytest.mark.slow
+def test_the_summary_file_says_the_same(course):
+    summary, output = course
+    written = json.loads((output / "summary.json").read_text())
+    assert written["passed"] is False
+    assert written["seed"] == 7
+    assert [n["status"] for n in written["notebooks"]] == ["passed", "failed", "failed"]
+    assert written["notebooks"][0]["claims"][0]["held"] is True
+    assert (output / "summary.txt").read_text().strip() == summary.describe()
+
+
+@pytest.mark.slow
+def test_one_good_notebook_passes_and_an_old_traceback_goes_away(course, tmp_path):
+    write(tmp_path / "00_good.ipynb", LESSON)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "00_good.traceback.txt").write_text("old")
+    summary = run_course(tmp_path / "00_good.ipynb", tmp_path / "out", "ci", "phantom", 7)
+    assert summary.passed
+    assert not (tmp_path / "out" / "00_good.traceback.txt").exists()
+
+
+def test_an_unreadable_notebook_fails_alone(tmp_path):
+    (tmp_path / "00_broken.ipynb").write_text("{")
+    summary = run_course(tmp_path, tmp_path / "out", "ci", "phantom", 0)
+    assert summary.results[0].status == "failed"
+    assert summary.results[0].problems
+
+
+def test_a_relative_dataset_path_is_made_absolute(tmp_path, monkeypatch):
+    """The kernel runs in the notebook's folder; the path counts from the user's."""
+    (tmp_path / "scans").mkdir()
+    write(tmp_path / "notebooks" / "00.ipynb")
+    monkeypatch.chdir(tmp_path)
+    seen = {}
+    monkeypatch.setattr(
+        runner, "_run_notebook", lambda path, output, given, *rest: seen.update(given) or RESULT
+    )
+    run_course(tmp_path / "notebooks", tmp_path / "out", "ci", "scans", 0)
+    assert seen["DATASET"] == str(tmp_path / "scans")
+    run_course(tmp_path / "notebooks", tmp_path / "out", "ci", "phantom", 0)
+    assert seen["DATASET"] == "phantom"
+
+
+RESULT = runner.NotebookResult("00", "passed", 1.0, 1.0, (), (), runner.Path("00.ipynb"))
+
+
+def test_an_empty_folder_and_an_unknown_profile_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no notebook"):
+        run_course(tmp_path, tmp_path / "out", "ci", "phantom", 0)
+    write(tmp_path / "00.ipynb")
+    with pytest.raises(InputError, match="no such profile"):
+        run_course(tmp_path, tmp_path / "out", "fast", "phantom", 0)
+
+
+def test_a_kernel_of_another_python_is_never_used(monkeypatch):
+    real = KernelSpecManager.get_kernel_spec
+
+    def elsewhere(self, name):
+        spec = real(self, "python3")
+        spec.argv = ["/opt/other/bin/python", *spec.argv[1:]]
+        return spec
+
+    monkeypatch.setattr(KernelSpecManager, "get_kernel_spec", elsewhere)
+    with pytest.raises(InputError, match="ipykernel install"):
+        find_kernel()
+
+
+def test_the_summary_passes_only_if_all_notebooks_do():
+    failed = replace(RESULT, status="failed", problems=("why",))
+    good, bad = (Summary("ci", "phantom", 0, r) for r in ((RESULT,), (RESULT, failed)))
+    assert good.passed
+    assert not bad.passed
+    good.require_success()
+    with pytest.raises(CourseError, match="1 of 2 failed: 00"):
+        bad.require_success()
