@@ -32,6 +32,8 @@ def with_flips(
     Returns:
         Mean logits (*spatial, classes), float32.
     """
+    if not axes:
+        return predict(image)
     combinations = flip_combinations(axes)
     mean = np.array(predict(image), np.float32)  # (*spatial, classes), a copy to add to
     for flipped in combinations[1:]:

@@ -1,5 +1,7 @@
 """Flips are all made, and all undone."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -66,3 +68,12 @@ def test_an_identity_network_comes_back_through_windows_and_flips(shape):
         return sliding_window(lambda patches: patches, x, (8, 12, 8))
 
     np.testing.assert_allclose(with_flips(predict, image, (0, 1, 2)), image, atol=1e-5)
+
+
+def test_memory_does_not_grow_with_the_number_of_flips():
+    image = an_image((40, 40, 40, 2))
+    tracemalloc.start()
+    mean = with_flips(lambda x: x * 2, image, (0, 1, 2))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2.2 * mean.nbytes  # the mean, and the flip that is being added

@@ -1,6 +1,7 @@
 """The sliding window against an independent, slow one, and against its own promises."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -227,3 +228,14 @@ def test_what_is_out_of_range_is_refused():
         window_starts(3, 4)
     with pytest.raises(ValueError, match="same grid"):
         sliding_window(lambda patches: patches[:, ::2], image, PATCH)
+
+
+def test_memory_is_one_accumulator_and_a_few_windows():
+    image = an_image((64, 64, 64), channels=1)
+    logits = np.ones((2, 16, 16, 16, 4), np.float32)
+    sliding_window(lambda patches: logits[: len(patches)], image[:20, :20, :20], (16, 16, 16))
+    tracemalloc.start()
+    result = sliding_window(lambda patches: logits[: len(patches)], image, (16, 16, 16))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.15 * result.nbytes
