@@ -169,10 +169,10 @@ def draw_anatomy(generator: np.random.Generator) -> Anatomy:
         side=side,
         border=generator.uniform(0.35, 0.55),
         arc_radius=generator.uniform(12, 13.5),
-        anterior_radius=generator.uniform(4.5, 5),
-        posterior_radius=generator.uniform(2.5, 3),
+        anterior_radius=generator.uniform(5.2, 5.8),
+        posterior_radius=generator.uniform(3.3, 3.8),
         ball=np.array([-11.0 * side, generator.uniform(-8, 8), generator.uniform(-6, 4)]),
-        ball_radius=generator.uniform(3.5, 4.5),
+        ball_radius=generator.uniform(4, 5),
     )
 
 
@@ -181,7 +181,7 @@ def draw_scan(generator: np.random.Generator, anatomy: Anatomy, orientation: int
 
     0: along the scanner's axes; 1: with the first two axes flipped; 2: turned (oblique).
     """
-    in_plane, thick = generator.uniform(0.95, 1.25), generator.uniform(1.3, 1.7)
+    in_plane, thick = generator.uniform(1.05, 1.35), generator.uniform(1.4, 1.8)
     spacing = np.array([in_plane, in_plane, thick])  # i, j, k in mm
     extent = 2 * (anatomy.size * _HEAD + _MARGIN)
     sizes = np.ceil(extent / spacing).astype(int)  # i, j, k
@@ -244,7 +244,7 @@ def structure_volumes(anatomy: Anatomy) -> tuple[float, float]:
 def draw_tissues(anatomy: Anatomy, points: np.ndarray, label: np.ndarray) -> np.ndarray:
     """What each voxel is made of: values of `Tissue`, in the shape of `label`."""
     radial = np.linalg.norm(points / _HEAD, axis=-1)  # 1 at the head's surface
-    fluid = anatomy.arc_point(0.8, anatomy.arc_radius - 7.5)
+    fluid = anatomy.arc_point(0.8, anatomy.arc_radius - 8)
     rules = {
         Tissue.STRUCTURE: (label > 0) | _in_ball(points, anatomy.ball, anatomy.ball_radius),
         Tissue.LANDMARK: _in_ball(points, anatomy.landmark, _LANDMARK_RADIUS),
