@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import ndimage
 
 from nnunet_lib.loading import AugmentationSettings, CaseFiles, LoaderSettings, training_batches
@@ -185,6 +186,32 @@ def test_zoom_enlarges_by_the_range_it_was_given(
     assert region.min() == 12
     assert region.max() == 16
     assert (region == region[0]).all()
+
+
+def test_zoom_invents_no_label(write_case: Callable[..., CaseFiles]) -> None:
+    label = np.random.default_rng(4).choice([0, 3], size=(16, 16, 16))
+    case = write_case("two_values", np.zeros((16, 16, 16, 1)), label)
+    _, labels = draw_patches([case], 100, (12, 12, 12), GEOMETRY["zoom"])
+    assert set(np.unique(labels)) == {0, 3}
+
+
+def test_zoom_of_a_slice_is_the_bicubic_resize_of_tensorflow(
+    write_case: Callable[..., CaseFiles],
+) -> None:
+    places = np.stack(np.meshgrid(*map(np.arange, (3, 24, 24)), indexing="ij"), axis=-1)
+    texture = np.random.default_rng(5).normal(size=(3, 24, 24, 1))
+    case = write_case("texture", np.concatenate([places, texture], axis=-1), places[..., 0])
+    augmentation = replace(OFF, zoom_probability=1.0, zoom_scale=(0.75, 0.75))
+    images, _ = draw_patches([case], 50, (16, 16), augmentation)
+    interior = slice(3, -3)  # the two continue an image differently beyond its edge
+    for image in images:
+        # Patch voxel i lies at anchor + (i + 1/2) 12/16 - 1/2.
+        z, y, x = np.round(image[8, 8, :3] - [0, 5.875, 5.875]).astype(int)
+        crop = texture[z, y : y + 12, x : x + 12]
+        expected = tf.image.resize(crop, (16, 16), method="bicubic").numpy()
+        np.testing.assert_allclose(
+            image[interior, interior, 3:], expected[interior, interior], atol=1e-2
+        )
 
 
 @pytest.mark.parametrize("patch", [(4, 16, 16), (16, 16)])
