@@ -4,11 +4,16 @@ from nnunet_lib.datasets.cropping import Box, bounding_box, box_slices, nonzero_
 from nnunet_lib.datasets.dataset import Case, Dataset, find_images
 from nnunet_lib.datasets.findings import Finding
 from nnunet_lib.datasets.nifti import (
+    ENDINGS,
+    Header,
     LabelMap,
     Volume,
+    file_ending,
+    grid_difference,
     read_header,
     read_label,
     read_volume,
+    stem,
     write_label,
     write_probabilities,
     write_volume,
@@ -17,21 +22,26 @@ from nnunet_lib.datasets.phantom import make_phantom
 from nnunet_lib.datasets.validation import require_valid, validate
 
 __all__ = [
+    "ENDINGS",
     "Box",
     "Case",
     "Dataset",
     "Finding",
+    "Header",
     "LabelMap",
     "Volume",
     "bounding_box",
     "box_slices",
+    "file_ending",
     "find_images",
+    "grid_difference",
     "make_phantom",
     "nonzero_mask",
     "read_header",
     "read_label",
     "read_volume",
     "require_valid",
+    "stem",
     "validate",
     "write_label",
     "write_probabilities",

@@ -7,6 +7,7 @@ lesson 01.
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,7 +265,7 @@ def _refuse_duplicates(source: Path, *lists: Iterable[Case]) -> None:
 
 
 def _refuse_repeated(source: Path, names: Sequence[str]) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         problem = f"has these more than once: {', '.join(repeated)}"
         raise FindingError(source, problem, "Keep one of each")
