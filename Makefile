@@ -1,0 +1,166 @@
+# The course's commands. `make` alone prints them.
+#
+# Everything lives in .venv, which `make env` builds from the locks in requirements/. A step leaves
+# a stamp in .venv/.stamps when it ends well, so that a second `make` finds nothing to do.
+
+VENV     := .venv
+STAMPS   := $(VENV)/.stamps
+VPYTHON  := $(VENV)/bin/python
+LOCKS    := requirements
+
+# What people may set: make course DATASET=path PROFILE=laptop, make lab PORT=8890 BROWSER=no
+PYTHON   ?=
+DATASET  ?=
+PROFILE  ?=
+PORT     ?= 8888
+BROWSER  ?= yes
+export DATASET PROFILE PORT BROWSER
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help env course test lint lab native lock clean
+
+help: ## print this list
+	@echo "Commands (each makes the environment first, if it needs it and it is not there):"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+
+# The environment ---------------------------------------------------------------------------------
+
+# Horovod and DALI's TensorFlow plugin exist for Linux on x86-64 only.
+NATIVE_HERE = [ "$$(uname -s)-$$(uname -m)" = Linux-x86_64 ]
+
+# A stamp for the native step holds what was built against: a changed notebook tool need not cost
+# five minutes of compiling, a changed TensorFlow must.
+NATIVE_KEY = { grep -E '^(tensorflow|numpy|nvidia-dali-cuda110)==' $(LOCKS)/course.txt; \
+	cat $(LOCKS)/build.txt $(LOCKS)/native.txt; } | cksum
+
+# With hashes every requirement must be pinned; the settings that `make lock` reads from
+# pyproject.toml are not.
+UV_INSTALL = "$$python" -m uv pip install --no-config --quiet --python "$$python" --require-hashes
+
+# Find a Python 3.11: what PYTHON= says, else python3.11, else a python3 that is one.
+define find_python
+set -e; python=''; \
+for name in $(if $(PYTHON),"$(PYTHON)",python3.11 python3); do \
+	if "$$name" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; \
+	then python=$$(command -v "$$name"); break; fi; \
+done; \
+if [ -z "$$python" ]; then \
+	echo "The course needs Python 3.11 (TensorFlow 2.14 has no wheels for later ones), and found none."; \
+	echo "Install it, or name it: make env PYTHON=/path/to/python3.11"; exit 1; \
+fi >&2
+endef
+
+define need_compiler
+if $(NATIVE_HERE) && ! command -v g++ >/dev/null; then \
+	echo "Horovod is compiled here, and there is no g++. Install it, on Debian or Ubuntu:"; \
+	echo "  apt-get install g++"; exit 1; \
+fi >&2
+endef
+
+# Build Horovod and the DALI plugin against the TensorFlow that $python has installed.
+# MAKEFLAGS is set anew: Horovod's build reads it, and with this make's own it compiles on one core.
+# Without the cache, because uv would give back a Horovod that was built for another TensorFlow.
+define build_native
+if $(NATIVE_HERE); then \
+	echo "Building Horovod and DALI's TensorFlow plugin (about 5 minutes on 2 cores) ..."; \
+	env PATH="$$(cd "$$(dirname "$$python")" && pwd):$$PATH" MAKEFLAGS="-j$$(getconf _NPROCESSORS_ONLN)" MAKELEVEL= MFLAGS= \
+		HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1 \
+		HOROVOD_WITHOUT_MPI=1 HOROVOD_WITH_GLOO=1 \
+		$(UV_INSTALL) --no-cache --no-build-isolation --no-deps \
+		--reinstall-package horovod --reinstall-package nvidia-dali-tf-plugin-cuda110 \
+		-r $(LOCKS)/native.txt; \
+	"$$python" -c 'import horovod.tensorflow, nvidia.dali.plugin.tf' 2>/dev/null || \
+		{ echo "Horovod or DALI's plugin was built, but does not import:" >&2; \
+		"$$python" -c 'import horovod.tensorflow, nvidia.dali.plugin.tf'; exit 1; }; \
+else \
+	echo "Skipping Horovod and DALI: they exist for Linux on x86-64 only. The course runs without."; \
+fi
+endef
+
+# The library, editable, and its Jupyter kernel, inside the environment's own prefix.
+define install_package
+"$$python" -m uv pip install --quiet --python "$$python" --no-deps --no-build-isolation -e .; \
+"$$python" -m ipykernel install --sys-prefix --name nnunet-course --display-name "nnU-Net course" >/dev/null 2>&1
+endef
+
+env: $(STAMPS)/package ## make the environment .venv (about 8 minutes, 4 GB)
+
+$(STAMPS)/venv: $(LOCKS)/uv.txt
+	@$(find_python); $(need_compiler); \
+	echo "Making $(VENV) with $$("$$python" --version) ..."; \
+	"$$python" -m venv $(VENV); \
+	$(VPYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKS)/uv.txt; \
+	mkdir -p $(STAMPS); touch $@
+
+$(STAMPS)/locked: $(STAMPS)/venv $(LOCKS)/course.txt $(LOCKS)/dev.txt $(LOCKS)/build.txt
+	@set -e; python=$(VPYTHON); \
+	echo "Installing the locked packages (2 to 3 minutes, 1.3 GB to fetch) ..."; \
+	$(UV_INSTALL) -r $(LOCKS)/build.txt -r $(LOCKS)/course.txt -r $(LOCKS)/dev.txt; \
+	touch $@
+
+$(STAMPS)/native: $(STAMPS)/locked $(LOCKS)/native.txt
+	@set -e; python=$(VPYTHON); key=$$($(NATIVE_KEY)); \
+	if [ "$$key" != "$$(cat $@ 2>/dev/null)" ]; then rm -f $@; $(build_native); fi; \
+	echo "$$key" > $@
+
+$(STAMPS)/package: $(STAMPS)/native pyproject.toml
+	@set -e; python=$(VPYTHON); \
+	echo "Installing nnunet_lib and its Jupyter kernel ..."; \
+	$(install_package); \
+	touch $@; echo "The environment is ready: $(VENV)"
+
+native: ## add Horovod, DALI's plugin and nnunet_lib to an active conda environment
+	@$(find_python); $(need_compiler); \
+	"$$python" -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKS)/uv.txt; \
+	$(UV_INSTALL) -r $(LOCKS)/build.txt; \
+	$(build_native); $(install_package); \
+	echo "Horovod, DALI's plugin and nnunet_lib are in $$("$$python" -c 'import sys; print(sys.prefix)')"
+
+# The course --------------------------------------------------------------------------------------
+
+course: env ## run every notebook into build/course (DATASET=path, PROFILE=ci|laptop|gpu)
+	@$(VPYTHON) -m nnunet_lib course --notebooks notebooks --output build/course \
+		$${DATASET:+--dataset "$$DATASET"} $${PROFILE:+--profile "$$PROFILE"}
+
+lab: env ## open JupyterLab on notebooks/ (PORT=8888, BROWSER=no)
+	@browser=''; case "$$BROWSER" in no|0|false) browser=--no-browser;; esac; \
+	$(VPYTHON) -m jupyterlab --notebook-dir=notebooks --port="$$PORT" $$browser \
+		--LabApp.news_url= --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+		--LabApp.default_kernel_name=nnunet-course
+
+# Checks ------------------------------------------------------------------------------------------
+
+test: env ## run all tests, slow ones too, and report coverage
+	@mkdir -p build/coverage
+	@$(VPYTHON) -m pytest -m "" --cov --cov-report=term --durations=15
+
+lint: env ## check style, types and layering
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+# Upkeep ------------------------------------------------------------------------------------------
+
+# No machine's own index or constraint may get into a lock.
+COMPILE = env -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS \
+	-u UV_CONSTRAINT -u UV_OVERRIDE uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --custom-compile-command "make lock"
+
+# The lines that pyproject.toml gives for one extra.
+define extra
+python -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*project["optional-dependencies"][sys.argv[1]], sep="\n")'
+endef
+
+lock: $(STAMPS)/venv ## renew the locks in requirements/ from pyproject.toml
+	@set -e; PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; export PATH; set -x; \
+	$(COMPILE) pyproject.toml -o $(LOCKS)/course.txt; \
+	$(COMPILE) pyproject.toml --extra lint --extra test -c $(LOCKS)/course.txt -o $(LOCKS)/dev.txt; \
+	$(COMPILE) pyproject.toml --extra gpu -c $(LOCKS)/course.txt -o $(LOCKS)/gpu.txt; \
+	echo uv | $(COMPILE) - -o $(LOCKS)/uv.txt; \
+	printf '%s\n' 'cmake<4' hatchling 'setuptools<70' wheel | $(COMPILE) - -c $(LOCKS)/dev.txt -o $(LOCKS)/build.txt; \
+	$(extra) native | $(COMPILE) - --no-deps -o $(LOCKS)/native.txt
+
+clean: ## remove build/ and what tools keep; .venv and data/ stay
+	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
