@@ -4,6 +4,11 @@ The names listed in __init__.pyi are imported when they are first used: a notebo
 load papermill, and the runner does not load Matplotlib.
 """
 
+import os
+
 import lazy_loader
+
+# TensorFlow would greet every kernel with lines about the GPUs it did not find.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -10,6 +10,7 @@ from .figures import draw_slice as draw_slice
 from .figures import patches_figure as patches_figure
 from .figures import planes_figure as planes_figure
 from .figures import show as show
+from .output import show_table as show_table
 from .profiles import PROFILES as PROFILES
 from .profiles import Profile as Profile
 from .profiles import resolve as resolve

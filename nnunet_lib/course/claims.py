@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
-from nnunet_lib.course.output import emit
+from nnunet_lib.course.output import emit, html_table
 
 CLAIM_MIME = "application/vnd.nnunet-course.claims+json"
+TABLE_HEADS = ("objective", "claim", "statement", "value", "bound", "held")
 _CLAIM_ID = re.compile(r"\b(\d\d\.\d+)([a-z])\b")
 _OBJECTIVE_ID = re.compile(r"\*\*(\d\d\.\d+)\*\*")
 
@@ -69,7 +70,7 @@ class Ledger:
         self.announced = tuple(claims)
         self.checked: dict[str, Claim] = {}
 
-    def check(self, claim: str, statement: str, value: Any, **bound: Value) -> Claim:
+    def check(self, claim: str, statement: str, value: Any, **bound: Value) -> None:
         """Check a claim, show it, and raise if it does not hold.
 
         Args:
@@ -98,7 +99,6 @@ class Ledger:
         _emit({"claim": asdict(entry)}, entry.sentence(), _claim_html(entry))
         if not entry.held:
             raise ClaimError(entry.sentence())
-        return entry
 
     def finish(self) -> None:
         """Show the ledger; the last thing that a lesson does.
@@ -111,7 +111,8 @@ class Ledger:
             raise ClaimError(f"These claims were announced but never checked: {missing}.")
         entries = list(self.checked.values())
         plain = "\n".join(entry.sentence() for entry in entries)
-        _emit({"finished": list(self.announced)}, plain, _table_html(entries))
+        html = html_table(TABLE_HEADS, table_rows(entries))
+        _emit({"finished": list(self.announced)}, plain, html)
 
 
 def collect(notebook: Mapping[str, Any]) -> tuple[Claim, ...]:
@@ -193,18 +194,9 @@ def _claim_html(entry: Claim) -> str:
     return f'<p style="{style}">{escape(entry.sentence())}</p>'
 
 
-def _table_html(entries: Sequence[Claim]) -> str:
-    """The ledger as a table: objective, claim, statement, value, bound, outcome."""
-    heads = ("objective", "claim", "statement", "value", "bound", "held")
-    rows = [
+def table_rows(entries: Sequence[Claim]) -> list[tuple[str, ...]]:
+    """One line of the ledger a claim, under `TABLE_HEADS`."""
+    return [
         (e.objective, e.claim, e.statement, _short(e.value), e.bound, "yes" if e.held else "NO")
         for e in entries
     ]
-    head = "".join(f"<th>{name}</th>" for name in heads)
-    body = "".join(
-        "<tr>"
-        + "".join(f'<td style="text-align: left">{escape(cell)}</td>' for cell in row)
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

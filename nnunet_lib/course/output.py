@@ -1,6 +1,7 @@
 """Rich output: a picture or a table in a notebook, the same in words in a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -22,3 +23,37 @@ def emit(bundle: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -
 def in_notebook() -> bool:
     """Whether IPython runs this code."""
     return InteractiveShell.initialized()
+
+
+def show_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Show rows under their heads. Numbers with a fraction get three decimals, None a dash."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    emit({"text/plain": text_table(heads, cells), "text/html": html_table(heads, cells)})
+
+
+def text_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded to their widest cell."""
+    widths = [max(len(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
+    rule = ["-" * width for width in widths]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (heads, rule, *rows)
+    )
+    return "\n".join(lines)
+
+
+def html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same for a page."""
+    head = "".join(f'<th style="text-align: left">{escape(name)}</th>' for name in heads)
+    body = "".join(f"<tr>{''.join(map(_html_cell, row))}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _html_cell(text: str) -> str:
+    return f'<td style="text-align: left">{escape(text)}</td>'
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

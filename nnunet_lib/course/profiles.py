@@ -54,12 +54,12 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             cases=20,
             phantom_cases=10,
             training_minutes=0.7,
-            steps_per_epoch=10,
+            steps_per_epoch=15,
             memory_gigabytes=2.0,
             base_filters=8,
             cases_to_predict=2,
             test_time_augmentation=True,
-            workers=2,
+            workers=1,  # starting a second process takes longer than these few small cases
         ),
         "laptop": Profile(
             name="laptop",

@@ -24,7 +24,8 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
 from nnunet_lib.course import profiles
-from nnunet_lib.course.claims import Claim, audit, collect
+from nnunet_lib.course.claims import TABLE_HEADS, Claim, audit, collect, table_rows
+from nnunet_lib.course.output import text_table
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import replacing, write_json
 
@@ -88,10 +89,10 @@ class Summary:
 
     def describe(self) -> str:
         """The table of notebooks, the ledger of claims, and each failure with its files."""
-        parts = [_table(_SUMMARY_HEADS, [_summary_row(result) for result in self.results])]
+        parts = [text_table(_SUMMARY_HEADS, [_summary_row(result) for result in self.results])]
         claims = [claim for result in self.results for claim in result.claims]
         if claims:
-            parts.append(_table(_LEDGER_HEADS, [_ledger_row(claim) for claim in claims]))
+            parts.append(text_table(TABLE_HEADS, table_rows(claims)))
         parts += [_failure(result) for result in self.results if result.problems]
         return "\n\n".join(parts)
 
@@ -286,7 +287,6 @@ def _children_memory() -> int:
 
 
 _SUMMARY_HEADS = ("notebook", "status", "seconds", "peak MiB", "claims held")
-_LEDGER_HEADS = ("lesson", "objective", "claim", "statement", "value", "bound", "held")
 
 
 def _summary_row(result: NotebookResult) -> tuple[str, ...]:
@@ -296,28 +296,9 @@ def _summary_row(result: NotebookResult) -> tuple[str, ...]:
     return (result.notebook, result.status, f"{result.seconds:.0f}", memory, held)
 
 
-def _ledger_row(claim: Claim) -> tuple[str, ...]:
-    """One line of the ledger."""
-    held = "yes" if claim.held else "NO"
-    value = f"{claim.value:.4g}" if isinstance(claim.value, float) else str(claim.value)
-    row = (claim.lesson, claim.objective, claim.claim, claim.statement, value, claim.bound, held)
-    return row
-
-
 def _failure(result: NotebookResult) -> str:
     """What failed, and where to read on."""
     lines = [f"{result.notebook} failed:", *(f"  {problem}" for problem in result.problems)]
     trace_file = result.executed.with_suffix(".traceback.txt")
     lines += [f"  {path}" for path in (trace_file, result.executed) if path.exists()]
-    return "\n".join(lines)
-
-
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Columns padded to their widest cell."""
-    widths = [max(len(cell) for cell in column) for column in zip(heads, *rows, strict=True)]
-    rule = tuple("-" * width for width in widths)
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (heads, rule, *rows)
-    )
     return "\n".join(lines)

@@ -1,0 +1,105 @@
+"""What lesson 00 claims, as numbers. Each function is 0 (or names a thing) when all is well.
+
+Files are read with nibabel and compared with NumPy here, not with the library's own readers
+and scores: a claim that asked the code it doubts would prove nothing.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nibabel.nifti1 import Nifti1Image
+
+from nnunet_lib.datasets import Case
+from nnunet_lib.evaluation import EvaluationReport
+from nnunet_lib.inference import InferenceSettings, predict_logits
+from nnunet_lib.loading import Fold
+from nnunet_lib.planning import Plan
+
+
+def grid_difference(first: Path, second: Path) -> float:
+    """The largest difference between two NIfTI affines; infinite if the grids differ in shape.
+
+    The affine's first three columns are millimetres a voxel, its last one millimetres.
+    """
+    one, two = Nifti1Image.from_filename(first), Nifti1Image.from_filename(second)
+    if one.shape[:3] != two.shape[:3]:
+        return math.inf
+    return float(np.abs(one.affine - two.affine).max())
+
+
+def worst_label_grid(cases: Iterable[Case]) -> float:
+    """`grid_difference` between image and label, the worst of all labelled cases."""
+    return max(grid_difference(case.images[0], case.label) for case in cases if case.label)
+
+
+def pooling_remainder(plan: Plan) -> int:
+    """Voxels of the patch that are left over when every stage has divided it, over all axes."""
+    factors = np.prod(plan.strides, axis=0)  # one an axis
+    return int(np.mod(plan.patch_size, factors).sum())
+
+
+def misplaced_cases(folds: Sequence[Fold], identifiers: Sequence[str]) -> int:
+    """Cases that are not validated exactly once, or are trained on by the fold they validate."""
+    validated = [case for fold in folds for case in fold.validation]
+    wrong = {case for case in identifiers if validated.count(case) != 1}
+    wrong |= set(validated) - set(identifiers)
+    for fold in folds:
+        wrong |= set(fold.validation) & set(fold.training)
+        wrong |= set(identifiers) - set(fold.validation) - set(fold.training)
+    return len(wrong)
+
+
+def source_of(batches: Any) -> str:
+    """The library whose dataset this is, such as "nvidia.dali" or "tensorflow.python"."""
+    return ".".join(type(batches).__module__.split(".")[:2])
+
+
+def uneven_weights(weights: Sequence[float]) -> float:
+    """How far weights are from halving at each step and summing to one."""
+    halves = [later / earlier - 0.5 for earlier, later in itertools.pairwise(weights)]
+    return max(abs(sum(weights) - 1), *map(abs, halves), 0.0)
+
+
+def changed_decisions(plan: Plan, saved: Plan) -> int:
+    """How many entries differ between a plan and the one that came back from a file."""
+    one, two = plan.to_json(), saved.to_json()
+    return sum(one[name] != two[name] for name in one.keys() | two.keys())
+
+
+def identity_error(plan: Plan, settings: InferenceSettings, seed: int = 0) -> float:
+    """The largest change that prediction makes to an image when the network changes nothing.
+
+    Tried on random images that are larger than the patch, equal to it, and smaller.
+    """
+    patch = np.array((7, *plan.patch_size) if plan.dimensions == 2 else plan.patch_size)
+    generator = np.random.default_rng(seed)
+    worst = 0.0
+    for shape in (patch + 5, patch, patch - 3):
+        image = generator.normal(size=(*shape, 2)).astype(np.float32)  # (a, b, c, channel)
+        result = predict_logits(lambda patches: patches, image, plan, settings, 0.0)
+        worst = max(worst, float(np.abs(result - image).max()))
+    return worst
+
+
+def dice_disagreement(report: EvaluationReport, predictions: Path, labels: Path) -> float:
+    """The largest difference between reported Dice and 2 |P ∩ T| / (|P| + |T|) counted anew."""
+    worst = 0.0
+    for name, label, reported, _, _ in report.rows():
+        predicted, true = (_voxels(folder, name) == label for folder in (predictions, labels))
+        size = int(predicted.sum()) + int(true.sum())
+        if (reported is None) != (size == 0):
+            return math.inf
+        if reported is not None:
+            counted = 2 * int((predicted & true).sum()) / size
+            worst = max(worst, abs(reported - counted))
+    return worst
+
+
+def _voxels(folder: Path, case: str) -> np.ndarray:
+    """The voxels of a case's NIfTI file, compressed or not, as nibabel reads them."""
+    path = next(path for path in folder.glob(f"{case}.nii*"))
+    return np.asarray(Nifti1Image.from_filename(path).dataobj)
