@@ -31,8 +31,6 @@ FOLD = "fold.json"
 ENDING = ".nii.gz"
 Subset = Literal["all", "validation"]
 
-_BAR_AFTER_SECONDS = 2  # a case that is done sooner needs no progress bar of its own
-
 
 @dataclass(frozen=True)
 class _Task:
@@ -162,9 +160,7 @@ def _require_readable(tasks: Sequence[_Task], plan: Plan) -> None:
 def _predict_one(network: Network, plan: Plan, task: _Task, settings: InferenceSettings) -> None:
     """Read, predict, write."""
     volume = _read_finite(task.case)
-    name = task.case.identifier
-    with tqdm(desc=name, unit="window", leave=False, delay=_BAR_AFTER_SECONDS) as bar:
-        prediction = predict_volume(network, volume, plan, settings, progress=bar.update)
+    prediction = predict_volume(network, volume, plan, settings, task.case.identifier)
     if prediction.probabilities is not None:
         write_probabilities(task.probabilities, prediction.probabilities, volume.affine)
     write_label(task.labels, prediction.labels, volume.affine)  # last: it says that all is done

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from nnunet_lib.datasets import Volume
 from nnunet_lib.inference.restoration import Prediction, restore
@@ -12,6 +13,8 @@ from nnunet_lib.inference.test_time_augmentation import flip_combinations, with_
 from nnunet_lib.inference.windows import Network, Progress, sliding_window, windows_of
 from nnunet_lib.planning import Plan
 from nnunet_lib.preprocessing import preprocess_case
+
+BAR_AFTER_SECONDS = 2.0  # a case that is done sooner needs no progress bar of its own
 
 
 def predict_logits(
@@ -53,7 +56,7 @@ def predict_volume(
     volume: Volume,
     plan: Plan,
     settings: InferenceSettings = DEFAULTS,
-    progress: Progress | None = None,
+    description: str | None = None,
 ) -> Prediction:
     """Segment one scan: preprocess, predict, and bring the result back to the scan's grid.
 
@@ -62,11 +65,22 @@ def predict_volume(
         volume: the raw scan.
         plan: the plan that the network was trained with.
         settings: overlap, blending, flips; `save_probabilities` asks for probabilities too.
-        progress: called with the number of windows done.
+        description: if given, a bar of this name counts windows where they take a while.
+
+    Raises:
+        InputError: if the scan does not have the plan's channels.
     """
     case = preprocess_case(volume, plan)
-    padding_value = case.geometry.padding_value
-    logits = predict_logits(network, case.image, plan, settings, padding_value, progress)
+    with tqdm(
+        desc=description,
+        total=number_of_windows(case.image.shape[:-1], plan, settings),
+        unit="window",
+        leave=False,
+        delay=BAR_AFTER_SECONDS,
+        disable=description is None,
+    ) as bar:
+        padding_value = case.geometry.padding_value
+        logits = predict_logits(network, case.image, plan, settings, padding_value, bar.update)
     return restore(logits, case.geometry, settings.save_probabilities)
 
 

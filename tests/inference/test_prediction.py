@@ -141,3 +141,16 @@ def test_a_small_case_is_padded_with_its_own_background(make_plan):
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
         InferenceSettings(**wrong)
+
+
+def test_a_long_case_shows_how_many_windows_are_done(make_plan, monkeypatch, capsys):
+    monkeypatch.setattr("nnunet_lib.inference.prediction.BAR_AFTER_SECONDS", 0)
+    volume = a_volume((16, 16, 16), np.eye(4), (1.0, 1.0, 1.0))
+    plan = make_plan((1.0, 1.0, 1.0), (8, 8, 8))
+    settings = InferenceSettings(window_batch_size=27)
+    predict_volume(identity, volume, plan, settings)
+    assert capsys.readouterr().err == ""
+    predict_volume(identity, volume, plan, settings, description="case_01")
+    shown = capsys.readouterr().err
+    assert "case_01" in shown
+    assert "/27" in shown
