@@ -7,7 +7,13 @@ from nnunet_lib.planning.fingerprint import (
 )
 from nnunet_lib.planning.plan import Normalisation, Plan
 from nnunet_lib.planning.planner import PlannerSettings, make_plan, plan_dataset
-from nnunet_lib.planning.topology import Topology, memory_estimate, plan_topology
+from nnunet_lib.planning.topology import (
+    Topology,
+    divisors,
+    memory_estimate,
+    plan_topology,
+    stage_filters,
+)
 
 __all__ = [
     "Fingerprint",
@@ -17,8 +23,10 @@ __all__ = [
     "PlannerSettings",
     "Topology",
     "compute_fingerprint",
+    "divisors",
     "make_plan",
     "memory_estimate",
     "plan_dataset",
     "plan_topology",
+    "stage_filters",
 ]

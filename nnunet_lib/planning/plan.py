@@ -3,7 +3,8 @@
 Taught in lesson 02. Prediction needs nothing else about the training data.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -78,6 +79,31 @@ class Plan:
     filters: tuple[int, ...]
     reasons: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse a plan that no network can follow: people may edit its file.
+
+        Raises:
+            InputError: if parts of the plan contradict each other.
+        """
+        for wrong, message in self._contradictions():
+            if wrong:
+                raise InputError(f"the plan's {message}. Correct the plan, or make it again.")
+
+    def _contradictions(self) -> Iterator[tuple[bool, str]]:
+        """(whether it is so, what is wrong); later ones rely on the earlier ones."""
+        yield self.dimensions not in (2, 3), f"dimensions are {self.dimensions}, not 2 or 3"
+        yield sorted(self.axis_order) != [0, 1, 2], f"axis_order is {self.axis_order}"
+        per_axis = (self.patch_size, self.target_spacing, *self.strides, *self.kernels)
+        wrong_axes = any(len(values) != self.dimensions or min(values) <= 0 for values in per_axis)
+        yield wrong_axes, f"sizes are not {self.dimensions} positive numbers each"
+        stages = {len(self.strides), len(self.kernels), len(self.filters)}
+        yield len(stages) != 1 or stages == {0}, "strides, kernels and filters differ in number"
+        yield len(self.normalisation) != len(self.channels), "normalisation is not one a channel"
+        yield self.batch_size < 1, f"batch_size is {self.batch_size}"
+        steps = [math.prod(axis) for axis in zip(*self.strides, strict=True)]
+        rests = [size % step for size, step in zip(self.patch_size, steps, strict=True)]
+        yield any(rests), f"patch_size {times(self.patch_size)} is no multiple of {times(steps)}"
+
     def describe(self) -> str:
         """The plan as a plain-text table for people, with the reasons below it."""
         rows = [
@@ -122,10 +148,12 @@ class Plan:
         try:
             fields = {name: _as_tuples(item) for name, item in value.items()}
             if fields.pop("format") != PLAN_FORMAT:
-                raise InputError(f"{source}: written by another version; make the plan again.")
+                raise InputError("the plan was written by another version; make it again.")
             schemes = tuple(Normalisation(**item) for item in fields.pop("normalisation"))
             return cls(normalisation=schemes, **fields)
-        except (AttributeError, KeyError, TypeError) as error:
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{source}: is not a plan ({error}); make it again.") from None
 
     def save(self, path: Path) -> None:

@@ -75,15 +75,19 @@ class PlannerSettings:
             raise InputError(f"dimensions is {self.dimensions}; give 2 or 3.")
         for name in ("patch_size", "target_spacing"):
             values = getattr(self, name)
-            if values is not None and (len(values) != self.dimensions or min(values) <= 0):
+            if values is not None and not _are_positive(values, self.dimensions):
                 raise InputError(
                     f"{name} is {values}; give {self.dimensions} numbers above 0, because the "
                     f"plan has {self.dimensions} dimensions."
                 )
         for name in ("memory_gigabytes", "base_filters", "batch_size"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not _are_positive((value,), 1):
                 raise InputError(f"{name} is {value}; give a number above 0.")
+
+
+def _are_positive(values: Sequence[float], number: int) -> bool:
+    return len(values) == number and all(math.isfinite(value) and value > 0 for value in values)
 
 
 def plan_dataset(
@@ -104,11 +108,12 @@ def make_plan(fingerprint: Fingerprint, settings: PlannerSettings | None = None)
     settings = settings or PlannerSettings()
     spacing, spacing_reason = _target_spacing(fingerprint, settings)  # (z, y, x)
     axis_order = _coarsest_first(spacing)
+    spacing = _with_given_in_plane(spacing, axis_order, settings)
     median_shape = _median_shape(fingerprint, spacing)  # (z, y, x) after resampling
     # The last axes in plan order: all three in 3D, the two in the slice in 2D.
     axes = axis_order[-settings.dimensions :]
     grid = _Grid(
-        spacing=_in_plane(tuple(spacing[axis] for axis in axes), settings),
+        spacing=tuple(spacing[axis] for axis in axes),
         median_shape=tuple(median_shape[axis] for axis in axes),
         dataset_voxels=math.prod(median_shape) * len(fingerprint.shapes),
     )
@@ -156,7 +161,8 @@ def _target_spacing(
 ) -> tuple[tuple[float, ...], str]:
     """Millimetres (z, y, x), and why."""
     if settings.target_spacing is not None and settings.dimensions == 3:
-        return settings.target_spacing, "Target spacing: as given."
+        given = tuple(float(value) for value in settings.target_spacing)
+        return given, "Target spacing: as given."
     spacings = np.array(fingerprint.spacings)  # (case, 3)
     target = np.median(spacings, axis=0)
     size = np.median(np.array(fingerprint.shapes), axis=0)
@@ -179,11 +185,16 @@ def _target_spacing(
     return tuple(float(value) for value in target), reason
 
 
-def _in_plane(spacing: tuple[float, ...], settings: PlannerSettings) -> tuple[float, ...]:
-    """The spacing that the network sees: the user's, where they gave one."""
-    if settings.dimensions == 2 and settings.target_spacing is not None:
-        return tuple(float(value) for value in settings.target_spacing)
-    return tuple(float(value) for value in spacing)
+def _with_given_in_plane(
+    spacing: tuple[float, ...], axis_order: tuple[int, ...], settings: PlannerSettings
+) -> tuple[float, ...]:
+    """(z, y, x), with what the user gave for the two axes inside the slice of a 2D plan."""
+    if settings.dimensions == 3 or settings.target_spacing is None:
+        return spacing
+    values = list(spacing)
+    for axis, given in zip(axis_order[1:], settings.target_spacing, strict=True):
+        values[axis] = float(given)
+    return tuple(values)
 
 
 def _coarsest_first(spacing: Sequence[float]) -> tuple[int, ...]:

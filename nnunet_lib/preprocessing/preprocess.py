@@ -33,13 +33,13 @@ class PreprocessedDataset:
         plan: the plan that they follow.
         folder: where they lie: `<results>/<2d or 3d>/<mode>`.
         identifiers: the cases, in the dataset's order.
-        labelled: whether they have labels; not in mode `test`.
+        mode: what they were preprocessed for.
     """
 
     plan: Plan
     folder: Path
     identifiers: tuple[str, ...]
-    labelled: bool
+    mode: Mode
 
     @classmethod
     def open(cls, results: Path, dimensions: int, mode: Mode = "training") -> "PreprocessedDataset":
@@ -56,9 +56,8 @@ class PreprocessedDataset:
                 f"{root / mode}: no dataset was preprocessed here. Run `python -m nnunet_lib "
                 f"preprocess --results {results} --dim {dimensions} --exec-mode {mode}` first."
             )
-        index = read_json(index_path)
-        plan = Plan.load(root / "plan.json")
-        dataset = cls(plan, root / mode, tuple(index["identifiers"]), index["labelled"])
+        identifiers = tuple(read_json(index_path))
+        dataset = cls(Plan.load(root / "plan.json"), root / mode, identifiers, mode)
         dataset._require_finished()
         return dataset
 
@@ -72,7 +71,7 @@ class PreprocessedDataset:
         Raises:
             InputError: if the cases have no labels.
         """
-        if not self.labelled:
+        if self.mode == "test":
             raise InputError(f"{self.folder}: these cases have no labels; take mode val.")
         return self.folder / f"{identifier}_label.npy"
 
@@ -91,7 +90,7 @@ class PreprocessedDataset:
 
     def _is_finished(self, identifier: str) -> bool:
         made_from = _made_from(self.folder / f"{identifier}.json")
-        return made_from.get("plan") == _plan_hash(self.plan)
+        return made_from.get("plan") == _plan_hash(self.plan, self.mode)
 
 
 @dataclass(frozen=True)
@@ -126,8 +125,7 @@ def preprocess(
     plan.save(root / "plan.json")
     if fingerprint is not None:
         fingerprint.save(root / "fingerprint.json")
-    names = [case.identifier for case in cases]
-    write_json(_index_path(root, mode), {"identifiers": names, "labelled": mode != "test"})
+    write_json(_index_path(root, mode), [case.identifier for case in cases])
     _remove_leftovers(root / mode)
     tasks = [_CaseTask(case, plan, root / mode, mode) for case in cases]
     unfinished = [task for task in tasks if not _is_up_to_date(task)]
@@ -185,7 +183,7 @@ def _write(task: _CaseTask, sources: str, result: PreprocessedCase) -> None:
     _save_array(task.folder / f"{name}_image.npy", result.image)
     if result.label is not None:
         _save_array(task.folder / f"{name}_label.npy", result.label[..., np.newaxis])
-    made_from = {"plan": _plan_hash(task.plan), "sources": sources}
+    made_from = {"plan": _plan_hash(task.plan, task.mode), "sources": sources}
     write_json(json_path, {"made_from": made_from, "geometry": result.geometry.to_json()})
 
 
@@ -198,7 +196,7 @@ def _is_up_to_date(task: _CaseTask) -> bool:
     """Whether the case is whole on disk and was made from this plan and these files."""
     name = task.case.identifier
     made_from = _made_from(task.folder / f"{name}.json")
-    if made_from != {"plan": _plan_hash(task.plan), "sources": _sources_hash(task)}:
+    if made_from != {"plan": _plan_hash(task.plan, task.mode), "sources": _sources_hash(task)}:
         return False
     shape = Geometry.load(task.folder / f"{name}.json").shape
     channels = len(task.plan.channels)
@@ -225,10 +223,13 @@ def _made_from(path: Path) -> dict[str, Any]:
     return made_from if isinstance(made_from, dict) else {}
 
 
-def _plan_hash(plan: Plan) -> str:
-    """Changes when the plan's decisions do; their reasons are for people."""
-    value = {**plan.to_json(), "reasons": [], "preprocessing": PREPROCESSING_FORMAT}
-    return _hash(value)
+def _plan_hash(plan: Plan, mode: Mode) -> str:
+    """Changes when those decisions do that the arrays depend on; a batch size may change."""
+    names = ["dimensions", "channels", "labels", "axis_order", "target_spacing", "normalisation"]
+    if mode == "training":
+        names.append("patch_size")
+    value = plan.to_json()
+    return _hash([PREPROCESSING_FORMAT, [value[name] for name in names]])
 
 
 def _sources_hash(task: _CaseTask) -> str:

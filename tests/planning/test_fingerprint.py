@@ -1,0 +1,96 @@
+"""Fingerprints of datasets whose numbers are known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnunet_lib.datasets import Case, Dataset, write_label, write_volume
+from nnunet_lib.errors import InputError
+from nnunet_lib.planning import Fingerprint, compute_fingerprint, make_plan, plan_dataset
+
+
+def write_dataset(root: Path, cases: list[tuple[np.ndarray, np.ndarray]]) -> Dataset:
+    """Cases of (image, label) on a grid of spacing (z, y, x) = (3, 2, 1) mm."""
+    training = []
+    for number, (image, label) in enumerate(cases):
+        case = Case(f"case_{number}", (root / f"i{number}.nii.gz",), root / f"l{number}.nii.gz")
+        write_volume(case.images[0], image, np.diag([1.0, 2.0, 3.0, 1.0]))
+        assert case.label is not None
+        write_label(case.label, label, np.diag([1.0, 2.0, 3.0, 1.0]))
+        training.append(case)
+    channels = ("MRI",) * cases[0][0].shape[-1] if cases else ("MRI",)
+    return Dataset("Small", root, channels, ("background", "one"), tuple(training), (), ".nii.gz")
+
+
+def ball(shape: tuple[int, ...] = (10, 12, 14)) -> tuple[np.ndarray, np.ndarray]:
+    """An image with a margin of zeros; half of what is left is foreground."""
+    image = np.zeros((*shape, 2), np.float32)
+    image[2:8, 3:9, 4:10, 0] = 5
+    image[2:8, 3:9, 4:10, 1] = np.arange(6)
+    label = np.zeros(shape, np.uint8)
+    label[2:5, 3:9, 4:10] = 1
+    return image, label
+
+
+def test_knows_spacing_crop_and_statistics(tmp_path: Path) -> None:
+    fingerprint = compute_fingerprint(write_dataset(tmp_path, [ball(), ball()]))
+    assert fingerprint.spacings == ((3.0, 2.0, 1.0),) * 2
+    assert fingerprint.shapes == ((6, 6, 6),) * 2
+    assert fingerprint.median_relative_size == pytest.approx(6**3 / (10 * 12 * 14))
+    constant, ramp = fingerprint.intensities
+    assert (constant.mean, constant.standard_deviation) == (5.0, 0.0)
+    assert (ramp.minimum, ramp.maximum, ramp.percentile_99_5) == (0.0, 5.0, 5.0)
+    assert ramp.mean == pytest.approx(2.5, abs=0.05)
+    assert ramp.standard_deviation == pytest.approx(np.arange(6).std(), abs=0.02)
+
+
+def test_each_case_weighs_the_same(tmp_path: Path) -> None:
+    image, label = ball()
+    few = np.zeros_like(label)
+    few[3, 4, 5] = 1
+    brighter = np.where(image[..., :1] > 0, 15, 0).astype(np.float32)
+    dataset = write_dataset(tmp_path, [(image[..., :1], label), (brighter, few)])
+    assert compute_fingerprint(dataset).intensities[0].mean == pytest.approx(10.0)
+
+
+def test_depends_on_the_seed_and_not_on_the_workers(phantom_path: Path) -> None:
+    dataset = Dataset.open(phantom_path)
+    alone = compute_fingerprint(dataset)
+    assert compute_fingerprint(dataset, workers=2) == alone
+    assert compute_fingerprint(dataset, seed=7) != alone
+
+
+def test_comes_back_equal_from_its_file(phantom_path: Path, tmp_path: Path) -> None:
+    fingerprint, plan = plan_dataset(Dataset.open(phantom_path))
+    fingerprint.save(tmp_path / "fingerprint.json")
+    assert Fingerprint.load(tmp_path / "fingerprint.json") == fingerprint
+    assert make_plan(fingerprint) == plan
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"format": 99}', '{"format": 1}'])
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "fingerprint.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"fingerprint\.json"):
+        Fingerprint.load(path)
+
+
+def test_a_dataset_without_foreground_is_refused(tmp_path: Path) -> None:
+    image, label = ball()
+    with pytest.raises(InputError, match="foreground"):
+        compute_fingerprint(write_dataset(tmp_path, [(image, np.zeros_like(label))]))
+
+
+def test_a_dataset_without_cases_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no training cases"):
+        compute_fingerprint(write_dataset(tmp_path, []))
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_the_real_hippocampus_has_the_published_plan(real_dataset_path: Path) -> None:
+    fingerprint, plan = plan_dataset(Dataset.open(real_dataset_path))
+    assert fingerprint.median_relative_size == pytest.approx(1.0, abs=0.01)
+    assert plan.patch_size == (40, 56, 40)
+    assert plan.target_spacing == (1.0, 1.0, 1.0)

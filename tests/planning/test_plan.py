@@ -1,0 +1,65 @@
+"""The plan as a file and as a table."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nnunet_lib.errors import InputError
+from nnunet_lib.planning import Fingerprint, Plan, PlannerSettings, make_plan
+
+Maker = Callable[..., Fingerprint]
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_comes_back_equal_from_its_file(
+    make_fingerprint: Maker, tmp_path: Path, dimensions: int
+) -> None:
+    fingerprint = make_fingerprint((20, 320, 319), (3.6, 0.625, 0.625), channels=("CT", "T2"))
+    plan = make_plan(fingerprint, PlannerSettings(dimensions))
+    plan.save(tmp_path / "plan.json")
+    assert Plan.load(tmp_path / "plan.json") == plan
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"format": 99},
+        {"surprise": 1},
+        {"normalisation": [{"no": 1}]},
+        {"axis_order": [0, 0, 2]},
+        {"dimensions": 5},
+        {"patch_size": [40, 56]},
+        {"patch_size": [41, 56, 40]},
+        {"filters": [32]},
+        {"target_spacing": [1.0, 0.0, 1.0]},
+        {"batch_size": 0},
+        {"normalisation": []},
+    ],
+)
+def test_a_damaged_file_is_refused_by_name(
+    make_fingerprint: Maker, tmp_path: Path, damage: dict[str, Any]
+) -> None:
+    path = tmp_path / "plan.json"
+    value = json.loads(json.dumps(make_plan(make_fingerprint()).to_json()))
+    path.write_text(json.dumps(value | damage))
+    with pytest.raises(InputError, match=r"plan\.json"):
+        Plan.load(path)
+
+
+def test_missing_parts_are_refused(make_fingerprint: Maker) -> None:
+    value = make_plan(make_fingerprint()).to_json()
+    del value["strides"]
+    with pytest.raises(InputError, match="is not a plan"):
+        Plan.from_json(value)
+
+
+def test_the_table_names_every_decision_and_its_reason(make_fingerprint: Maker) -> None:
+    plan = make_plan(make_fingerprint(channels=("CT", "T2")))
+    text = plan.describe()
+    for part in ("40 x 56 x 40", "1 x 1 x 1 mm", "CT: clip to -41 .. 176", "5 x 7 x 5", "256"):
+        assert part in text
+    assert len(plan.reasons) >= 6
+    assert all(reason in text for reason in plan.reasons)
