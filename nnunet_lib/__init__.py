@@ -14,6 +14,7 @@ import warnings
 __version__ = "0.1.0"
 
 _ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+_LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
 def _enable_onednn() -> None:
@@ -34,4 +35,13 @@ def _enable_onednn() -> None:
     os.environ[_ONEDNN] = "1"
 
 
+def _quieten() -> None:
+    """Keep TensorFlow's start-up notes about CUDA off machines that have none.
+
+    Errors that concern the user arrive as Python exceptions. A level that is set stays.
+    """
+    os.environ.setdefault(_LOG_LEVEL, "3")
+
+
 _enable_onednn()
+_quieten()

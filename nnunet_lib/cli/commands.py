@@ -65,7 +65,9 @@ def _phantom(arguments: Arguments) -> None:
         channels=arguments.channels,
         seed=arguments.seed,
     )
-    print(f"{len(dataset.training)} labelled and {len(dataset.test)} unlabelled cases: {dataset.root}")
+    print(
+        f"{len(dataset.training)} labelled and {len(dataset.test)} unlabelled cases: {dataset.root}"
+    )
 
 
 def _plan_options(parser: Parser) -> None:
@@ -107,18 +109,24 @@ def _preprocess(arguments: Arguments) -> None:
 
     dataset = Dataset.open(arguments.data)
     require_valid(dataset)
+    fingerprint = None
     if arguments.plan is not None:
         plan = Plan.load(arguments.plan)
     else:
         settings = PlannerSettings(dimensions=arguments.dimensions or 3)
-        _, plan = plan_dataset(dataset, settings, workers=arguments.workers)
+        fingerprint, plan = plan_dataset(dataset, settings, workers=arguments.workers)
     if arguments.dimensions not in (None, plan.dimensions):
         raise InputError(
             f"{arguments.plan}: is a {plan.dimensions}D plan, but --dim {arguments.dimensions} "
             "was given. Leave --dim out, or make a plan for it."
         )
     done = preprocess(
-        dataset, plan, arguments.results, mode=arguments.exec_mode, workers=arguments.workers
+        dataset,
+        plan,
+        arguments.results,
+        mode=arguments.exec_mode,
+        workers=arguments.workers,
+        fingerprint=fingerprint,
     )
     print(f"{len(done.identifiers)} cases: {done.folder}")
 
@@ -185,9 +193,7 @@ def _evaluate_options(parser: Parser) -> None:
 def _evaluate(arguments: Arguments) -> None:
     from nnunet_lib.evaluation import evaluate_folder
 
-    report = evaluate_folder(
-        arguments.predictions, arguments.labels, empty_as=arguments.empty_as
-    )
+    report = evaluate_folder(arguments.predictions, arguments.labels, empty_as=arguments.empty_as)
     report.save(arguments.results)
     print(report.describe())
 

@@ -45,7 +45,9 @@ _ALL = (
     Option("--results", "results", "what to write", "path", Path),
     Option("--input", "input", "an image, or a folder of images", "path", Path),
     Option("--model", "model", "a run folder that `train` has written", "folder", Path),
-    Option("--plan", "plan", "a plan that `plan` has written; made anew if not given", "file", Path),
+    Option(
+        "--plan", "plan", "a plan that `plan` has written; made anew if not given", "file", Path
+    ),
     Option("--predictions", "predictions", "the folder of predicted label maps", "folder", Path),
     Option("--labels", "labels", "the folder of true label maps", "folder", Path),
     Option("--notebooks", "notebooks", "the folder of lessons", "folder", Path),
@@ -162,9 +164,7 @@ def add_options(parser: argparse.ArgumentParser, *flags: str, **defaults: Any) -
             _add(parser, option, required=True)
 
 
-def add_settings(
-    parser: argparse.ArgumentParser, settings: type, flags: Sequence[str]
-) -> None:
+def add_settings(parser: argparse.ArgumentParser, settings: type, flags: Sequence[str]) -> None:
     """Add options that are fields of a settings class, with the class's defaults."""
     known = {field.name: field for field in fields(settings)}
     for flag in flags:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import write_json
+from nnunet_lib.inference import FOLD
 from nnunet_lib.loading import CaseFiles, Fold, LoaderSettings, split_folds, training_batches
 from nnunet_lib.model import (
     BEST,
@@ -23,7 +24,8 @@ from nnunet_lib.model import (
     save_checkpoint,
     variable_arrays,
 )
-from nnunet_lib.planning import Plan, stage_filters
+from nnunet_lib.planning import Plan
+from nnunet_lib.planning.topology import stage_filters
 from nnunet_lib.preprocessing import PreprocessedDataset
 from nnunet_lib.training.log import METRICS, TENSORBOARD, EpochRecord, RunLog
 from nnunet_lib.training.optimisation import make_step
@@ -36,7 +38,6 @@ VALIDATION_SHARE = 0.1
 """The part of a time limit that the last validation may take."""
 
 PLAN = "plan.json"
-FOLD = "fold.json"
 SETTINGS = "settings.json"
 
 
@@ -188,7 +189,9 @@ class _Trainer:
         settings = self.settings
         validate_case(self.network, self.data, self.fold.validation[0], settings.inference)
         if settings.time_limit is None:
-            return Budget((settings.epochs or DEFAULT_EPOCHS) * settings.steps_per_epoch, None), cases
+            return Budget(
+                (settings.epochs or DEFAULT_EPOCHS) * settings.steps_per_epoch, None
+            ), cases
         began = time.monotonic()
         validate_case(self.network, self.data, self.fold.validation[0], settings.inference)
         seconds_a_case = time.monotonic() - began

@@ -36,9 +36,7 @@ def soft_dice_sums(
     return overlap, tf.reduce_sum(probabilities, axes) + tf.reduce_sum(truth, axes)
 
 
-def soft_dice(
-    logits: tf.Tensor, labels: tf.Tensor, include_background: bool = False
-) -> tf.Tensor:
+def soft_dice(logits: tf.Tensor, labels: tf.Tensor, include_background: bool = False) -> tf.Tensor:
     """Soft Dice of the batch, mean over classes: a scalar between 0 and 1.
 
     D = (2 Σ p g + s) / (Σ p + Σ g + s), with s so small that it only decides what a class

@@ -66,9 +66,7 @@ def test_parameter_counts_are_the_published_ones(plan: Plan, published: int) -> 
 
 def test_only_transposed_and_output_convolutions_have_a_bias() -> None:
     model = build_unet(isotropic(3, (16, 16, 16), stages=3))
-    biased = {
-        layer.name for layer in model.layers if getattr(layer, "bias", None) is not None
-    }
+    biased = {layer.name for layer in model.layers if getattr(layer, "bias", None) is not None}
     assert biased == {
         layer.name
         for layer in model.layers

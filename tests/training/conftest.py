@@ -19,7 +19,11 @@ def preprocessed(phantom: Path, folder: Path, settings: PlannerSettings) -> Prep
 def tiny_3d(phantom_path: Path, tmp_path_factory: pytest.TempPathFactory) -> PreprocessedDataset:
     """Phantom cases at 3 mm, with a network of 4 base filters on patches of 16 voxels."""
     settings = PlannerSettings(
-        dimensions=3, patch_size=(16, 16, 16), target_spacing=(3, 3, 3), base_filters=4, batch_size=2
+        dimensions=3,
+        patch_size=(16, 16, 16),
+        target_spacing=(3, 3, 3),
+        base_filters=4,
+        batch_size=2,
     )
     return preprocessed(phantom_path, tmp_path_factory.mktemp("tiny_3d"), settings)
 

@@ -103,9 +103,7 @@ def test_training_reads_through_dali(
 def test_slices_train_with_test_time_augmentation_in_validation(
     tiny_2d: PreprocessedDataset, tmp_path: Path
 ) -> None:
-    settings = replace(
-        SHORT, epochs=1, number_of_volumes=2, inference=InferenceSettings(tta=True)
-    )
+    settings = replace(SHORT, epochs=1, number_of_volumes=2, inference=InferenceSettings(tta=True))
     result = train(tiny_2d, tmp_path / "run", settings, show_progress=False)
     assert result.history[-1].validation_dice is not None
 

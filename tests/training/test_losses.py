@@ -1,5 +1,7 @@
 """Losses against hand-computed values, finite differences, and independent NumPy code."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -83,7 +85,7 @@ def test_gradients_agree_with_finite_differences(loss: object) -> None:
 def test_deep_supervision_weights_halve_and_sum_to_one(heads: int) -> None:
     weights = deep_supervision_weights(heads)
     assert sum(weights) == pytest.approx(1, abs=1e-12)
-    assert all(a == pytest.approx(2 * b) for a, b in zip(weights, weights[1:], strict=False))
+    assert all(a == pytest.approx(2 * b) for a, b in itertools.pairwise(weights))
 
 
 def test_deep_supervision_loss_is_the_weighted_sum_of_the_heads() -> None:
