@@ -2,7 +2,7 @@
 
 Each head holds a curved tube, which a landmark divides into an anterior and a posterior part.
 Both parts have the same intensity, so that a network has to look around: at the bright landmark
-beside the border, at the tube's thickness, and at the dark fluid under the posterior part. A
+beside the border, at the tube's thickness, and at the fluid under the posterior part. A
 ball of the tube's intensity, labelled background, rules out thresholds. Mirroring a head
 mirrors these signs with it, so that mirroring is a fair augmentation.
 
@@ -32,9 +32,9 @@ LABELS = ("background", "anterior", "posterior")
 _HEAD = np.array([22.0, 26.0, 21.0])  # half axes of the head along u, v, w in mm
 _RIM = 0.9  # the skull lies outside of this part of the half axes
 _MARGIN = 3.0  # mm of air on each side of the head
-_LANDMARK_RADIUS = 2.5  # mm
+_LANDMARK_RADIUS = 3.0  # mm
 _FLUID_RADIUS = 3.5  # mm
-_MRI_NOISE = 0.04  # standard deviation, where soft tissue is about 0.5
+_MRI_NOISE = 0.03  # standard deviation, where soft tissue is about 0.5
 _CT_NOISE = 12.0  # standard deviation in Hounsfield units
 _CT_RANGE = (-1024, 3071)  # what a 12-bit scanner stores
 
@@ -52,12 +52,14 @@ class Tissue(IntEnum):
 
 # One row a channel, one column a tissue: air, skull, soft, fluid, structure, landmark.
 _MRI = {
-    "T1w": (0.0, 0.30, 0.50, 0.15, 0.70, 1.00),
+    "T1w": (0.0, 0.30, 0.50, 0.15, 0.75, 1.10),
     "T2w": (0.0, 0.20, 0.50, 1.00, 0.65, 0.30),
     "T1gd": (0.0, 0.35, 0.50, 0.15, 0.75, 0.90),
     "FLAIR": (0.0, 0.25, 0.50, 0.10, 0.70, 0.80),
 }
-_CT = {"CT": (-1000.0, 700.0, 40.0, 5.0, 110.0, 250.0)}  # Hounsfield units
+# Hounsfield units; the fluid holds contrast agent, because clipping to the foreground's range,
+# as nnU-Net does for CT, would leave no difference between dark fluid and soft tissue.
+_CT = {"CT": (-1000.0, 700.0, 40.0, 200.0, 110.0, 250.0)}
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,8 @@ def draw_anatomy(generator: np.random.Generator) -> Anatomy:
         arc_radius=generator.uniform(12, 13.5),
         anterior_radius=generator.uniform(5.2, 5.8),
         posterior_radius=generator.uniform(3.3, 3.8),
-        ball=np.array([-11.0 * side, generator.uniform(-8, 8), generator.uniform(-6, 4)]),
-        ball_radius=generator.uniform(4, 5),
+        ball=np.array([-11.0 * side, generator.uniform(-6, 6), generator.uniform(-5, 3)]),
+        ball_radius=generator.uniform(5, 6),
     )
 
 

@@ -107,14 +107,14 @@ def test_structures_are_small_and_unequal(mri):
 
 
 def test_intensity_alone_tells_no_structure(mri):
-    """Both parts look alike, and a voxel of their intensity is background in more than a fifth."""
+    """Both parts look alike, and a voxel of their intensity is often background."""
     for volume, label in zip(_images(mri), _labels(mri), strict=True):
         image = volume.array[..., 0]
         anterior, posterior = (np.median(image[label.array == value]) for value in (1, 2))
         assert 0.7 < anterior / posterior < 1.4
         middle = (anterior + posterior) / 2
         alike = np.abs(image - middle) < 0.15 * middle
-        assert np.mean(label.array[alike] > 0) < 0.8
+        assert np.mean(label.array[alike] > 0) < 0.85
 
 
 def test_mri_scales_differ_between_cases(mri):
@@ -201,10 +201,7 @@ def test_shapes_stay_apart_and_inside(seed):
     anatomy = draw_anatomy(generator)
     points = head_coordinates(anatomy, _fine_grid(anatomy, 1.0))
     tissues = draw_tissues(anatomy, points, draw_label(anatomy, points))
-    balls = {
-        Tissue.LANDMARK: 2.5,
-        Tissue.FLUID: 3.5,
-    }
+    balls = {Tissue.LANDMARK: 3.0, Tissue.FLUID: 3.5}
     for tissue, radius in balls.items():  # nothing lies over them
         volume = np.sum(tissues == tissue) / anatomy.size**3
         assert volume == pytest.approx(4 / 3 * math.pi * radius**3, rel=0.15)
@@ -224,7 +221,7 @@ def test_the_landmark_lies_on_the_borders_plane():
         offset = anatomy.landmark - anatomy.arc_point(anatomy.border, anatomy.arc_radius)
         assert offset[1:].tolist() == [0, 0]
         assert np.sign(offset[0]) == -anatomy.side  # towards the middle
-        assert abs(offset[0]) > anatomy.radius_at(anatomy.border) + 2.5
+        assert abs(offset[0]) > anatomy.radius_at(anatomy.border) + 3
 
 
 def test_mirroring_a_head_mirrors_its_label():
