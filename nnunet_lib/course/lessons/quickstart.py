@@ -36,10 +36,16 @@ def worst_label_grid(cases: Iterable[Case]) -> float:
     return max(grid_difference(case.images[0], case.label) for case in cases if case.label)
 
 
-def pooling_remainder(plan: Plan) -> int:
-    """Voxels of the patch that are left over when every stage has divided it, over all axes."""
-    factors = np.prod(plan.strides, axis=0)  # one an axis
-    return int(np.mod(plan.patch_size, factors).sum())
+def distance_from_median_spacing(plan: Plan, cases: Iterable[Case]) -> float:
+    """How far a 3D plan's target spacing is from the median of the files' own (mm).
+
+    Left out is the coarsest axis, for which nnU-Net takes a lower percentile when it is far
+    coarser than the others. NIfTI headers hold spacings as (x, y, z).
+    """
+    headers = [Nifti1Image.from_filename(case.images[0]).header for case in cases]
+    spacings = np.array([header["pixdim"][3:0:-1] for header in headers])  # (case, z y x)
+    median = np.median(spacings, axis=0)[list(plan.axis_order)]  # plan order
+    return float(np.abs(median - plan.target_spacing)[1:].max())
 
 
 def misplaced_cases(folds: Sequence[Fold], identifiers: Sequence[str]) -> int:

@@ -1,0 +1,166 @@
+"""Lesson 00's claims fail when the library is broken in the way that they speak of."""
+
+from dataclasses import replace
+
+import nibabel
+import numpy as np
+import pytest
+
+from nnunet_lib.course.lessons import quickstart
+from nnunet_lib.datasets import Case
+from nnunet_lib.evaluation import CaseScores, ClassScore, EvaluationReport
+from nnunet_lib.inference import InferenceSettings, test_time_augmentation, windows
+from nnunet_lib.loading import Fold, split_folds
+from nnunet_lib.planning import Normalisation, Plan
+
+PLAN = Plan(
+    dataset="test",
+    dimensions=3,
+    channels=("MRI",),
+    labels=("background", "front"),
+    axis_order=(0, 1, 2),
+    target_spacing=(1.0, 1.0, 1.0),
+    normalisation=(Normalisation("z_score"),),
+    patch_size=(8, 12, 8),
+    batch_size=2,
+    strides=((1, 1, 1), (2, 2, 2)),
+    kernels=((3, 3, 3), (3, 3, 3)),
+    filters=(4, 8),
+)
+TTA = InferenceSettings(tta=True)
+
+
+def save(path, voxels, shift=0.0):
+    """Write a NIfTI file whose affine is shifted by `shift` mm."""
+    affine = np.diag([1.0, 2.0, 3.0, 1.0])
+    affine[0, 3] = shift
+    path.parent.mkdir(exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
+    return path
+
+
+def test_grids_differ_by_millimetres_or_altogether(tmp_path):
+    voxels = np.zeros((4, 5, 6), np.uint8)
+    image = save(tmp_path / "image.nii.gz", voxels)
+    good = save(tmp_path / "good.nii.gz", voxels)
+    shifted = save(tmp_path / "shifted.nii.gz", voxels, shift=0.5)
+    turned = save(tmp_path / "turned.nii.gz", voxels.transpose(2, 1, 0))
+    assert quickstart.grid_difference(image, good) == 0
+    assert quickstart.grid_difference(image, shifted) == 0.5
+    assert quickstart.grid_difference(image, turned) == np.inf
+    cases = [Case("a", (image,), good), Case("b", (image,), shifted), Case("c", (image,), None)]
+    assert quickstart.worst_label_grid(cases) == 0.5
+
+
+def test_a_target_spacing_that_is_not_the_median_is_noticed(tmp_path):
+    cases = []
+    for name, spacing in {
+        "a": (1.0, 2.0, 5.0),
+        "b": (1.5, 2.0, 6.0),
+        "c": (1.25, 2.5, 7.0),
+    }.items():
+        image = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.uint8), np.diag([*spacing, 1.0]))
+        nibabel.save(image, tmp_path / f"{name}.nii.gz")
+        cases.append(Case(name, (tmp_path / f"{name}.nii.gz",), None))
+
+    def distance(*target):
+        return quickstart.distance_from_median_spacing(replace(PLAN, target_spacing=target), cases)
+
+    assert distance(5.2, 2.0, 1.25) < 1e-6  # the coarsest axis, z, may differ
+    assert distance(5.2, 2.0, 1.5) == pytest.approx(0.25)
+    assert distance(1.25, 2.0, 6.0) > 1  # the header's order
+
+
+def test_folds_that_leak_repeat_or_forget_are_noticed():
+    names = [f"case{number}" for number in range(12)]
+    folds = split_folds(names, seed=3)
+    assert quickstart.misplaced_cases(folds, names) == 0
+    leaking = Fold((*folds[0].training, folds[0].validation[0]), folds[0].validation)
+    assert quickstart.misplaced_cases([leaking, *folds[1:]], names) == 1
+    assert quickstart.misplaced_cases([*folds, folds[0]], names) == len(folds[0].validation)
+    assert quickstart.misplaced_cases(folds[1:], names) == len(folds[0].validation)
+    forgetful = Fold(folds[0].training[1:], folds[0].validation)
+    assert quickstart.misplaced_cases([forgetful, *folds[1:]], names) == 1
+
+
+def test_a_dataset_that_is_not_dali_s_is_noticed():
+    tensorflows = type("TakeDataset", (), {"__module__": "tensorflow.python.data.ops.take_op"})
+    dalis = type("DALIDataset", (), {"__module__": "nvidia.dali.plugin.tf"})
+    assert quickstart.source_of(tensorflows()) == "tensorflow.python"
+    assert quickstart.source_of(dalis()) == "nvidia.dali"
+
+
+@pytest.mark.parametrize(
+    "weights", [(0.5, 0.25, 0.125), (1 / 3, 1 / 3, 1 / 3), (0.6, 0.4), (4 / 7, 1 / 7, 2 / 7)]
+)
+def test_weights_that_do_not_halve_or_sum_to_one_are_noticed(weights):
+    assert quickstart.uneven_weights((4 / 7, 2 / 7, 1 / 7)) < 1e-12
+    assert quickstart.uneven_weights((1.0,)) == 0
+    assert quickstart.uneven_weights(weights) > 0.05
+
+
+def test_a_plan_that_changed_on_the_way_is_noticed():
+    assert quickstart.changed_decisions(PLAN, Plan.from_json(PLAN.to_json())) == 0
+    other = replace(PLAN, batch_size=3, target_spacing=(1.0, 1.0, 1.1))
+    assert quickstart.changed_decisions(PLAN, other) == 2
+
+
+def test_the_identity_comes_back_in_3d_and_2d():
+    flat = replace(
+        PLAN,
+        dimensions=2,
+        patch_size=(12, 8),
+        target_spacing=(1.0, 1.0),
+        strides=((1, 1), (2, 2)),
+        kernels=((3, 3), (3, 3)),
+    )
+    assert quickstart.identity_error(PLAN, TTA) < 1e-5
+    assert quickstart.identity_error(flat, TTA) < 1e-5
+
+
+def test_a_weight_sum_that_starts_at_one_breaks_the_identity(monkeypatch):
+    real = windows.weight_sums
+
+    def from_one(*arguments):
+        first, *rest = real(*arguments)
+        return (first + 1, *rest)
+
+    monkeypatch.setattr(windows, "weight_sums", from_one)
+    assert quickstart.identity_error(PLAN, TTA) > 1e-2
+
+
+def test_flips_that_are_not_undone_break_the_identity(monkeypatch):
+    class Numpy:
+        """NumPy, whose second flip, the one that undoes the first, is forgotten."""
+
+        def __init__(self):
+            self.calls = 0
+
+        def __getattr__(self, name):
+            return getattr(np, name)
+
+        def flip(self, array, axes):
+            self.calls += 1
+            return np.flip(array, axes) if self.calls % 2 else array
+
+    monkeypatch.setattr(test_time_augmentation, "np", Numpy())
+    assert quickstart.identity_error(PLAN, TTA) > 1e-2
+
+
+def test_a_wrong_dice_is_noticed(tmp_path):
+    truth = np.zeros((4, 4, 4), np.uint8)
+    truth[:2] = 1
+    predicted = np.zeros_like(truth)
+    predicted[1:3] = 1  # 32 voxels each, 16 in common: Dice 0.5
+    save(tmp_path / "predictions" / "a.nii.gz", predicted)
+    save(tmp_path / "labels" / "a.nii.gz", truth)
+
+    def disagreement(one, two):
+        scores = {1: ClassScore(one, 0.0, 0.0), 2: ClassScore(two, 0.0, 0.0)}
+        report = EvaluationReport((CaseScores("a", scores),))
+        return quickstart.dice_disagreement(report, tmp_path / "predictions", tmp_path / "labels")
+
+    assert disagreement(0.5, None) == 0
+    assert disagreement(1 / 3, None) == pytest.approx(1 / 6)  # that is the Jaccard index
+    assert disagreement(0.5, 1.0) == np.inf  # class 2 is nowhere, its Dice is undefined
+    assert disagreement(None, None) == np.inf

@@ -1,0 +1,88 @@
+"""DATASET finds what it names, from any folder, and the phantom is made once."""
+
+from dataclasses import replace
+
+import pytest
+
+from nnunet_lib.course import datasets
+from nnunet_lib.course.profiles import resolve
+from nnunet_lib.datasets import make_phantom
+from nnunet_lib.errors import InputError
+
+SMALL = replace(resolve("ci"), phantom_cases=3)
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path, monkeypatch):
+    """Lessons keep what they make in the test's own folder."""
+    monkeypatch.setenv(datasets.WORK_VARIABLE, str(tmp_path / "work"))
+    return tmp_path / "work"
+
+
+def test_the_phantom_is_made_once_and_kept(work, monkeypatch):
+    first = datasets.resolve_dataset("phantom", SMALL, seed=1)
+    monkeypatch.setattr(datasets, "_make_whole", None)  # a second call would fail
+    assert datasets.resolve_dataset("phantom", SMALL, seed=1) == first
+    assert len(first.training) == 3
+    assert [path.name for path in work.iterdir()] == [first.root.name]  # nothing half made
+
+
+def test_another_seed_is_another_phantom():
+    roots = {datasets.resolve_dataset("phantom", SMALL, seed).root for seed in (1, 2)}
+    assert len(roots) == 2
+
+
+def test_an_interrupted_phantom_is_not_kept(work, monkeypatch):
+    def interrupted(output, **_):
+        (output / "imagesTr").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(datasets, "make_phantom", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        datasets.resolve_dataset("phantom", SMALL)
+    assert list(work.iterdir()) == []
+
+
+def test_a_path_is_a_dataset_and_the_profile_limits_its_cases(tmp_path):
+    made = make_phantom(tmp_path / "scans", cases=4, seed=0)
+    two = replace(SMALL, cases=2)
+    limited = datasets.resolve_dataset(str(tmp_path / "scans"), two, seed=0)
+    assert len(limited.training) == 2
+    assert set(limited.training) < set(made.training)
+    assert limited == datasets.resolve_dataset(str(tmp_path / "scans"), two, seed=0)
+    chosen = {datasets.resolve_dataset(str(made.root), two, seed).training for seed in range(8)}
+    assert len(chosen) > 1  # the seed chooses
+
+
+def test_a_name_is_looked_for_in_the_checkout_s_data_folder(tmp_path, monkeypatch):
+    made = make_phantom(tmp_path / "checkout" / "data" / "Heads", cases=2, seed=0)
+    monkeypatch.setattr(datasets, "_checkout", lambda: tmp_path / "checkout")
+    monkeypatch.chdir(tmp_path)
+    assert datasets.resolve_dataset("Heads", SMALL).training == made.training
+
+
+def test_a_missing_dataset_is_explained():
+    with pytest.raises(InputError, match=r"'nowhere'.*no dataset\.json.*MSD layout"):
+        datasets.resolve_dataset("nowhere", SMALL)
+
+
+def test_a_faulty_dataset_is_refused(tmp_path):
+    made = make_phantom(tmp_path / "scans", cases=2, seed=0)
+    made.training[0].label.unlink()
+    with pytest.raises(InputError, match=str(made.training[0].label)):
+        datasets.resolve_dataset(str(made.root), SMALL)
+
+
+def test_a_fresh_folder_is_empty(work):
+    (datasets.fresh_folder("lesson") / "old.txt").write_text("left over")
+    folder = datasets.fresh_folder("lesson")
+    assert folder == work / "lesson"
+    assert list(folder.iterdir()) == []
+
+
+def test_without_the_variable_work_stays_in_the_checkout(monkeypatch, tmp_path):
+    monkeypatch.delenv(datasets.WORK_VARIABLE)
+    monkeypatch.setattr(datasets, "_checkout", lambda: tmp_path)
+    assert datasets.work_folder() == tmp_path / "build" / "lessons"
+    monkeypatch.setattr(datasets, "_checkout", lambda: None)
+    assert datasets.work_folder().name == "nnunet-course"
