@@ -1,7 +1,7 @@
 """Made-up heads whose segmentation is known exactly: a dataset for learning, without download.
 
 Each head holds a curved tube, which a landmark divides into an anterior and a posterior part.
-Both parts have the same intensity, so that a network has to look around: at the bright landmark
+Both parts have the same intensity, so that a network has to look around: at the landmark
 beside the border, at the tube's thickness, and at the fluid under the posterior part. A
 ball of the tube's intensity, labelled background, rules out thresholds. Mirroring a head
 mirrors these signs with it, so that mirroring is a fair augmentation.
