@@ -42,10 +42,9 @@ def _run_here(
     function: Callable[[Task], Result], tasks: Sequence[Task], advance: Advance
 ) -> list[Result]:
     results = []
-    with threadpool_limits(limits=1):
-        for task in tasks:
-            results.append(function(task))
-            advance()
+    for task in tasks:
+        results.append(_with_one_thread(function, task))
+        advance()
     return results
 
 
@@ -57,7 +56,7 @@ def _run_in_processes(
 ) -> list[Result]:
     # Forking a process that has loaded TensorFlow can hang it; a spawned one starts clean.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_use_one_thread)
+    pool = ProcessPoolExecutor(workers, mp_context=context)
     try:
         return _feed(pool, function, tasks, 2 * workers, advance)
     except BrokenProcessPool:
@@ -82,7 +81,7 @@ def _feed(
     for index, task in enumerate(tasks):
         if len(running) == limit:
             _collect(running, results, advance)
-        running[pool.submit(function, task)] = index
+        running[pool.submit(_with_one_thread, function, task)] = index
     while running:
         _collect(running, results, advance)
     return [results[index] for index in range(len(tasks))]
@@ -98,6 +97,8 @@ def _collect(
         advance()
 
 
-def _use_one_thread() -> None:
-    """Limit a worker's linear algebra to one thread for as long as the worker lives."""
-    threadpool_limits(limits=1)
+def _with_one_thread(function: Callable[[Task], Result], task: Task) -> Result:
+    """Call `function` with linear algebra on one thread: more would change the last bits."""
+    # Here and not once a process: the limit holds for libraries that are loaded by now.
+    with threadpool_limits(limits=1):
+        return function(task)

@@ -156,8 +156,8 @@ def _remove_leftovers(folder: Path) -> None:
 def _preprocess_to_disk(task: _CaseTask) -> None:
     """Read, preprocess and write one case. Errors name the case and its files."""
     try:
-        sources = _sources_hash(task)  # before reading: a file that changes later is noticed
-        _write(task, sources, _preprocessed(task))
+        recipe = _recipe(task)  # before reading: a file that changes later is noticed
+        _write(task, recipe, _preprocessed(task))
     except (InputError, OSError, MemoryError) as error:
         files = ", ".join(str(path) for path in _source_files(task))
         raise InputError(
@@ -175,7 +175,7 @@ def _preprocessed(task: _CaseTask) -> PreprocessedCase:
     return preprocess_case(volume, task.plan, label, pad=task.mode == "training")
 
 
-def _write(task: _CaseTask, sources: str, result: PreprocessedCase) -> None:
+def _write(task: _CaseTask, recipe: dict[str, Any], result: PreprocessedCase) -> None:
     """The arrays first, the JSON file last."""
     name = task.case.identifier
     json_path = task.folder / f"{name}.json"
@@ -183,8 +183,7 @@ def _write(task: _CaseTask, sources: str, result: PreprocessedCase) -> None:
     _save_array(task.folder / f"{name}_image.npy", result.image)
     if result.label is not None:
         _save_array(task.folder / f"{name}_label.npy", result.label[..., np.newaxis])
-    made_from = {"plan": _plan_hash(task.plan, task.mode), "sources": sources}
-    write_json(json_path, {"made_from": made_from, "geometry": result.geometry.to_json()})
+    write_json(json_path, {"made_from": recipe, "geometry": result.geometry.to_json()})
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:
@@ -195,8 +194,7 @@ def _save_array(path: Path, array: np.ndarray) -> None:
 def _is_up_to_date(task: _CaseTask) -> bool:
     """Whether the case is whole on disk and was made from this plan and these files."""
     name = task.case.identifier
-    made_from = _made_from(task.folder / f"{name}.json")
-    if made_from != {"plan": _plan_hash(task.plan, task.mode), "sources": _sources_hash(task)}:
+    if _made_from(task.folder / f"{name}.json") != _recipe(task):
         return False
     shape = Geometry.load(task.folder / f"{name}.json").shape
     channels = len(task.plan.channels)
@@ -232,11 +230,12 @@ def _plan_hash(plan: Plan, mode: Mode) -> str:
     return _hash([PREPROCESSING_FORMAT, [value[name] for name in names]])
 
 
-def _sources_hash(task: _CaseTask) -> str:
-    """Changes when a source file is another one, or has another size or time."""
-    files = [path.stat() for path in _source_files(task)]
-    facts = [[file.st_size, file.st_mtime_ns] for file in files]
-    return _hash([[str(path.resolve()) for path in _source_files(task)], facts])
+def _recipe(task: _CaseTask) -> dict[str, Any]:
+    """What a case is made from; changes when a source file has another size or time."""
+    files = [path.resolve() for path in _source_files(task)]
+    facts = [[path.stat().st_size, path.stat().st_mtime_ns] for path in files if path.exists()]
+    sources = _hash([[str(path) for path in files], facts])
+    return {"plan": _plan_hash(task.plan, task.mode), "sources": sources}
 
 
 def _source_files(task: _CaseTask) -> list[Path]:

@@ -1,0 +1,261 @@
+"""A dataset preprocessed to disk: modes, resuming, workers, errors."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnunet_lib.datasets import Dataset, read_label, read_volume
+from nnunet_lib.errors import InputError
+from nnunet_lib.files import read_json
+from nnunet_lib.planning import Fingerprint, Plan, PlannerSettings, plan_dataset
+from nnunet_lib.preprocessing import Mode, PreprocessedDataset, preprocess, preprocess_case
+
+Planned = tuple[Dataset, Fingerprint, Plan]
+
+
+@pytest.fixture(scope="module")
+def planned(phantom_path: Path) -> Planned:
+    """The phantom with a plan whose patch is larger than some of its cases."""
+    dataset = Dataset.open(phantom_path)
+    fingerprint, plan = plan_dataset(dataset)
+    return dataset, fingerprint, plan
+
+
+@pytest.fixture
+def small(planned: Planned) -> Planned:
+    """Two cases of it."""
+    dataset, fingerprint, plan = planned
+    return replace(dataset, training=dataset.training[:2]), fingerprint, plan
+
+
+@pytest.fixture(scope="module")
+def done(planned: Planned, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole phantom, preprocessed once in mode training; tests only read it."""
+    dataset, fingerprint, plan = planned
+    results = tmp_path_factory.mktemp("preprocessed")
+    preprocess(dataset, plan, results, fingerprint=fingerprint)
+    return results
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file below, by name."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    """When each file was last written."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def test_writes_what_preprocess_case_makes(planned: Planned, done: Path) -> None:
+    dataset, fingerprint, plan = planned
+    preprocessed = PreprocessedDataset.open(done, 3)
+    assert preprocessed.plan == plan
+    assert preprocessed.identifiers == tuple(case.identifier for case in dataset.training)
+    assert Fingerprint.load(done / "3d" / "fingerprint.json") == fingerprint
+    case = dataset.training[1]
+    assert case.label is not None
+    volume, label = read_volume(case.images), read_label(case.label)
+    expected = preprocess_case(volume, plan, label, pad=True)
+    image = np.load(preprocessed.image_path(case.identifier), allow_pickle=False)
+    stored = np.load(preprocessed.label_path(case.identifier), allow_pickle=False)
+    # Sums may differ in the last bit: here linear algebra uses more than one thread.
+    np.testing.assert_allclose(image, expected.image, atol=1e-5)
+    assert expected.label is not None
+    np.testing.assert_array_equal(stored, expected.label[..., np.newaxis])
+    assert (image.dtype, stored.dtype) == (np.float32, np.uint8)
+    assert preprocessed.geometry(case.identifier) == expected.geometry
+
+
+def test_training_cases_hold_a_patch_and_their_labels(planned: Planned, done: Path) -> None:
+    _, _, plan = planned
+    preprocessed = PreprocessedDataset.open(done, 3)
+    for identifier in preprocessed.identifiers:
+        label = np.load(preprocessed.label_path(identifier))
+        assert all(size >= patch for size, patch in zip(label.shape, plan.patch_size, strict=False))
+        assert set(np.unique(label)) == set(range(len(plan.labels)))
+
+
+def test_val_cases_are_not_padded(small: Planned, tmp_path: Path) -> None:
+    dataset, _, plan = small
+    plan = replace(plan, patch_size=tuple(2 * size for size in plan.patch_size))
+    trained = preprocess(dataset, plan, tmp_path)
+    validated = preprocess(dataset, plan, tmp_path, mode="val")
+    assert validated.folder == tmp_path / "3d" / "val"
+    for identifier in validated.identifiers:
+        geometry = trained.geometry(identifier)
+        padded, plain = (np.load(one.image_path(identifier)) for one in (trained, validated))
+        assert validated.geometry(identifier).padding == ((0, 0),) * 3
+        assert sum(sum(pair) for pair in geometry.padding) > 0
+        np.testing.assert_array_equal(geometry.unpad(padded), plain)
+
+
+def test_test_cases_have_no_label(planned: Planned, tmp_path: Path) -> None:
+    dataset, _, plan = planned
+    preprocessed = preprocess(dataset, plan, tmp_path, mode="test")
+    (identifier,) = preprocessed.identifiers
+    assert identifier == dataset.test[0].identifier
+    assert not list(preprocessed.folder.glob("*_label.npy"))
+    with pytest.raises(InputError, match="no labels"):
+        preprocessed.label_path(identifier)
+
+
+def test_2d_and_3d_lie_side_by_side(small: Planned, tmp_path: Path) -> None:
+    dataset, _, plan = small
+    _, flat = plan_dataset(dataset, PlannerSettings(dimensions=2))
+    preprocess(dataset, plan, tmp_path)
+    preprocess(dataset, flat, tmp_path)
+    slices = PreprocessedDataset.open(tmp_path, 2)
+    assert PreprocessedDataset.open(tmp_path, 3).plan == plan
+    assert slices.plan == flat
+    for case in dataset.training:
+        geometry = slices.geometry(case.identifier)
+        assert geometry.resampled_shape[0] == geometry.cropped_shape[0]
+        assert geometry.resampled_spacing[1:] == flat.target_spacing
+
+
+@pytest.mark.slow  # two worker processes start
+def test_two_workers_write_the_same_bytes_as_one(
+    planned: Planned, done: Path, tmp_path: Path
+) -> None:
+    dataset, fingerprint, plan = planned
+    preprocess(dataset, plan, tmp_path, workers=2, fingerprint=fingerprint)
+    assert files(tmp_path) == files(done)
+
+
+class TestResuming:
+    def test_nothing_is_done_twice(self, small: Planned, tmp_path: Path) -> None:
+        dataset, _, plan = small
+        folder = preprocess(dataset, plan, tmp_path).folder
+        before = stamps(folder)
+        preprocess(dataset, plan, tmp_path)
+        assert stamps(folder) == before
+
+    @pytest.mark.parametrize("damage", ["no json", "half a json", "short image", "no label"])
+    def test_a_half_written_case_is_made_again_and_only_that(
+        self, small: Planned, tmp_path: Path, damage: str
+    ) -> None:
+        dataset, _, plan = small
+        preprocessed = preprocess(dataset, plan, tmp_path)
+        whole, before = files(tmp_path), stamps(preprocessed.folder)
+        broken, other = preprocessed.identifiers
+        record = preprocessed.folder / f"{broken}.json"
+        image = preprocessed.image_path(broken)
+        damages: dict[str, Callable[[], object]] = {
+            "no json": record.unlink,
+            "half a json": lambda: record.write_text(record.read_text()[:40]),
+            "short image": lambda: os.truncate(image, image.stat().st_size - 100),
+            "no label": preprocessed.label_path(broken).unlink,
+        }
+        damages[damage]()
+        preprocess(dataset, plan, tmp_path)
+        assert files(tmp_path) == whole
+        after = stamps(preprocessed.folder)
+        assert all(after[name] == before[name] for name in after if name.startswith(other))
+        assert after[f"{broken}_image.npy"] > before[f"{broken}_image.npy"]
+
+    def test_what_a_killed_run_left_is_cleared_away(self, small: Planned, tmp_path: Path) -> None:
+        dataset, _, plan = small
+        left = tmp_path / "3d" / "training" / ".writing-abc"
+        left.mkdir(parents=True)
+        (left / "x.npy").write_bytes(b"half")
+        preprocess(dataset, plan, tmp_path)
+        assert not left.exists()
+
+    def test_another_plan_makes_all_again(self, small: Planned, tmp_path: Path) -> None:
+        dataset, _, plan = small
+        before = stamps(preprocess(dataset, plan, tmp_path).folder)
+        coarser = replace(plan, target_spacing=tuple(1.25 * size for size in plan.target_spacing))
+        preprocessed = preprocess(dataset, coarser, tmp_path)
+        after = stamps(preprocessed.folder)
+        assert all(after[name] > before[name] for name in before)
+        spacing = preprocessed.geometry(preprocessed.identifiers[0]).resampled_spacing
+        assert spacing == coarser.target_spacing
+
+    def test_another_batch_size_makes_none_again(self, small: Planned, tmp_path: Path) -> None:
+        dataset, _, plan = small
+        before = stamps(preprocess(dataset, plan, tmp_path).folder)
+        preprocessed = preprocess(dataset, replace(plan, batch_size=1), tmp_path)
+        assert stamps(preprocessed.folder) == before
+        assert preprocessed.plan.batch_size == 1
+
+    def test_a_changed_source_file_is_read_again(self, small: Planned, tmp_path: Path) -> None:
+        dataset, _, plan = small
+        case = dataset.training[0]
+        copy = tmp_path / case.images[0].name
+        copy.write_bytes(case.images[0].read_bytes())
+        case = replace(case, images=(copy,))
+        dataset = replace(dataset, training=(case,))
+        before = stamps(preprocess(dataset, plan, tmp_path / "out").folder)
+        os.utime(copy, ns=(1, 1))
+        after = stamps(preprocess(dataset, plan, tmp_path / "out").folder)
+        assert all(after[name] > before[name] for name in before)
+
+
+class TestOpening:
+    def test_what_was_never_preprocessed_says_what_to_run(self, done: Path) -> None:
+        with pytest.raises(InputError, match="--dim 2 --exec-mode training"):
+            PreprocessedDataset.open(done, 2)
+        with pytest.raises(InputError, match="--dim 3 --exec-mode val"):
+            PreprocessedDataset.open(done, 3, mode="val")
+
+    def test_half_done_says_how_far(self, small: Planned, tmp_path: Path) -> None:
+        dataset, _, plan = small
+        preprocessed = preprocess(dataset, plan, tmp_path)
+        (preprocessed.folder / f"{preprocessed.identifiers[1]}.json").unlink()
+        with pytest.raises(InputError, match="1 of 2 cases"):
+            PreprocessedDataset.open(tmp_path, 3)
+
+    def test_cases_of_another_plan_are_refused(self, small: Planned, tmp_path: Path) -> None:
+        dataset, _, plan = small
+        preprocess(dataset, plan, tmp_path, mode="val")
+        coarser = replace(plan, target_spacing=tuple(1.25 * size for size in plan.target_spacing))
+        preprocess(dataset, coarser, tmp_path)
+        with pytest.raises(InputError, match="another plan"):
+            PreprocessedDataset.open(tmp_path, 3, mode="val")
+
+
+class TestErrors:
+    @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+    def test_name_the_case_and_its_files(
+        self, small: Planned, tmp_path: Path, workers: int
+    ) -> None:
+        dataset, _, plan = small
+        good, bad = dataset.training
+        missing = tmp_path / "missing.nii.gz"
+        dataset = replace(dataset, training=(good, replace(bad, images=(missing,))))
+        with pytest.raises(InputError) as caught:
+            preprocess(dataset, plan, tmp_path, workers=workers)
+        assert f"case {bad.identifier}" in str(caught.value)
+        assert str(missing) in str(caught.value)
+        with pytest.raises(InputError, match="1 of 2 cases"):
+            PreprocessedDataset.open(tmp_path, 3)
+
+    def test_a_training_case_needs_a_label(self, small: Planned, tmp_path: Path) -> None:
+        dataset, _, plan = small
+        case = replace(dataset.training[0], label=None)
+        with pytest.raises(InputError, match="no label"):
+            preprocess(replace(dataset, training=(case,)), plan, tmp_path)
+
+    @pytest.mark.parametrize("mode", ["training", "val", "test"])
+    def test_no_cases(self, small: Planned, tmp_path: Path, mode: Mode) -> None:
+        dataset, _, plan = small
+        with pytest.raises(InputError, match=r"no \w+ cases"):
+            preprocess(replace(dataset, training=(), test=()), plan, tmp_path, mode=mode)
+
+    def test_unknown_mode(self, small: Planned, tmp_path: Path) -> None:
+        dataset, _, plan = small
+        with pytest.raises(InputError, match="training, val, test"):
+            preprocess(dataset, plan, tmp_path, mode="train")  # type: ignore[arg-type]  # on purpose
+
+
+def test_a_cases_json_says_what_it_was_made_from(done: Path) -> None:
+    preprocessed = PreprocessedDataset.open(done, 3)
+    value = read_json(preprocessed.folder / f"{preprocessed.identifiers[0]}.json")
+    assert set(value) == {"made_from", "geometry"}
+    assert set(value["made_from"]) == {"plan", "sources"}

@@ -1,0 +1,68 @@
+"""Many cases at once."""
+
+import os
+import time
+from concurrent.futures import Future
+
+import pytest
+
+from nnunet_lib.errors import InputError
+from nnunet_lib.parallel import _feed, run_all
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_results_keep_the_tasks_order(workers: int) -> None:
+    assert run_all(abs, range(-9, 0), workers, "test") == list(range(9, 0, -1))
+
+
+@pytest.mark.slow  # two worker processes start
+def test_each_worker_is_a_process_of_its_own() -> None:
+    processes = run_all(_process_after, [0.2] * 4, 2, "test")
+    assert len(set(processes)) == 2
+    assert os.getpid() not in processes
+
+
+def _process_after(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def test_no_tasks_give_no_results() -> None:
+    assert run_all(abs, [], 4, "test") == []
+
+
+def test_too_few_workers_are_refused() -> None:
+    with pytest.raises(InputError, match="workers is 0"):
+        run_all(abs, [1], 0, "test")
+
+
+@pytest.mark.slow  # two worker processes start
+def test_a_dead_worker_is_explained() -> None:
+    with pytest.raises(InputError, match="worker process died"):
+        run_all(os._exit, [3, 3, 3], 2, "test")
+
+
+class _CountingPool:
+    """Runs a task when its result is asked for, and notes how many were waiting."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.most = 0
+
+    def submit(self, call: object, function: object, task: object) -> "Future[object]":
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        future: Future[object] = Future()
+        future.set_result(task)
+        return future
+
+
+def test_few_tasks_wait_at_a_time() -> None:
+    pool = _CountingPool()
+
+    def one_is_done() -> None:
+        pool.waiting -= 1
+
+    results = _feed(pool, abs, range(20), 4, one_is_done)  # type: ignore[arg-type]  # a stand-in
+    assert results == list(range(20))
+    assert pool.most == 4
