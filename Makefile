@@ -14,6 +14,9 @@ DATASET  ?=
 PROFILE  ?=
 PORT     ?= 8888
 BROWSER  ?= yes
+# Taken literally: a dollar sign in a path is part of the path.
+override DATASET := $(value DATASET)
+override PROFILE := $(value PROFILE)
 export DATASET PROFILE PORT BROWSER
 
 .DEFAULT_GOAL := help
@@ -160,7 +163,7 @@ lock: $(STAMPS)/venv ## renew the locks in requirements/ from pyproject.toml
 	$(COMPILE) pyproject.toml --extra gpu -c $(LOCKS)/course.txt -o $(LOCKS)/gpu.txt; \
 	echo uv | $(COMPILE) - -o $(LOCKS)/uv.txt; \
 	printf '%s\n' 'cmake<4' hatchling 'setuptools<70' wheel | $(COMPILE) - -c $(LOCKS)/dev.txt -o $(LOCKS)/build.txt; \
-	$(extra) native | $(COMPILE) - --no-deps -o $(LOCKS)/native.txt
+	$(extra) native | $(COMPILE) - -c $(LOCKS)/course.txt -o $(LOCKS)/native.txt
 
 clean: ## remove build/ and what tools keep; .venv and data/ stay
 	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

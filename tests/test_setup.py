@@ -1,0 +1,333 @@
+"""The environment: wants, locks, conda's file and what was built agree and work."""
+
+import ast
+import importlib.metadata
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+LOCKS = sorted((CHECKOUT / "requirements").glob("*.txt"))
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+# Which lock answers which wants of pyproject.toml.
+WANTS = {
+    "course": PROJECT["dependencies"],
+    "dev": PROJECT["dependencies"] + EXTRAS["lint"] + EXTRAS["test"],
+    "gpu": PROJECT["dependencies"] + EXTRAS["gpu"],
+    "native": EXTRAS["native"],
+}
+HAS_NATIVE = sys.platform == "linux" and "x86_64" in importlib.metadata.distribution(
+    "numpy"
+).read_text("WHEEL")
+needs_native = pytest.mark.skipif(
+    not HAS_NATIVE, reason="Horovod and DALI exist for Linux on x86-64 only"
+)
+
+
+def entries(lock):
+    """The requirements of one lock: (requirement, its hashes)."""
+    text = re.sub(r"^\s*#.*\n", "", lock.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    for line in text.splitlines():
+        requirement, *hashes = re.split(r"\s+--hash=", line.strip())
+        yield Requirement(requirement), hashes
+
+
+def pins(lock):
+    """What a lock pins: name -> the set of its versions (more than one where markers differ)."""
+    found = {}
+    for requirement, _ in entries(lock):
+        (specifier,) = requirement.specifier
+        found.setdefault(canonicalize_name(requirement.name), set()).add(specifier.version)
+    return found
+
+
+def lock(name):
+    return CHECKOUT / "requirements" / f"{name}.txt"
+
+
+def run(*command, **options):
+    """Run a command and return what it printed, both streams; fail with that if it failed."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=options.pop("timeout", 120),
+        **options,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+# Locks -------------------------------------------------------------------------------------------
+
+
+def test_the_locks_are_there():
+    assert {path.stem for path in LOCKS} == {"build", "course", "dev", "gpu", "native", "uv"}
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
+class TestLock:
+    def test_holds_no_address(self, path):
+        text = path.read_text()
+        for word in ("://", "file:", "index-url", "find-links", " @ ", "--trusted-host"):
+            assert word not in text
+
+    def test_pins_every_requirement_to_a_public_version(self, path):
+        for requirement, _ in entries(path):
+            (specifier,) = requirement.specifier
+            assert specifier.operator == "=="
+            assert not set("*+") & set(specifier.version), requirement
+
+    def test_hashes_every_requirement(self, path):
+        for requirement, hashes in entries(path):
+            assert hashes, requirement
+            assert all(re.fullmatch("sha256:[0-9a-f]{64}", digest) for digest in hashes)
+
+    def test_agrees_with_the_course_lock(self, path):
+        course = pins(lock("course"))
+        for name, versions in pins(path).items():
+            assert versions == course.get(name, versions), name
+
+
+@pytest.mark.parametrize("name", WANTS)
+def test_a_lock_answers_what_pyproject_wants(name):
+    locked = pins(lock(name))
+    for want in map(Requirement, WANTS[name]):
+        versions = locked[canonicalize_name(want.name)]
+        assert all(want.specifier.contains(version) for version in versions), want
+
+
+def test_the_build_tools_are_old_enough_for_horovod():
+    tools = pins(lock("build"))
+    assert {tool: int(max(tools[tool]).split(".")[0]) for tool in ("setuptools", "cmake")} == {
+        "setuptools": 69,
+        "cmake": 3,
+    }
+
+
+def test_conda_gets_the_same_pins():
+    environment = yaml.safe_load((CHECKOUT / "environment.yml").read_text())
+    *conda, pip = environment["dependencies"]
+    (python,) = (name.split("=")[1] for name in conda if name.startswith("python="))
+    listed = [CHECKOUT / line.removeprefix("-r ") for line in pip["pip"]]
+
+    assert environment["name"] == "nnunet-course"
+    assert PROJECT["requires-python"] == f">={python},<3.12"
+    assert {"gxx", "make", "pip"} <= set(conda)
+    assert listed == [lock("course")]
+
+
+def test_what_is_installed_is_what_is_locked():
+    wanted = {
+        requirement.name: str(requirement.specifier).removeprefix("==")
+        for requirement, _ in (*entries(lock("dev")), *entries(lock("native")))
+        if requirement.marker is None or requirement.marker.evaluate()
+    }
+    assert {name: importlib.metadata.version(name) for name in wanted} == wanted
+
+
+def test_pyproject_names_everything_that_the_library_imports():
+    imported = set()
+    for path in (CHECKOUT / "nnunet_lib").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module.split(".")[0])
+    distributions = importlib.metadata.packages_distributions()
+    declared = {
+        canonicalize_name(Requirement(want).name)
+        for want in PROJECT["dependencies"] + EXTRAS["native"]
+    }
+    for module in imported - set(sys.stdlib_module_names) - {"nnunet_lib"}:
+        owners = {canonicalize_name(owner) for owner in distributions[module]}
+        assert owners & declared, f"nnunet_lib imports {module}; name it in pyproject.toml"
+
+
+# What is built -----------------------------------------------------------------------------------
+
+
+@needs_native
+def test_horovod_was_built_for_tensorflow_and_gloo():
+    report = run(Path(sys.executable).with_name("horovodrun"), "--check-build")
+    for part in ("TensorFlow", "Gloo"):
+        assert f"[X] {part}" in report
+
+
+TWO_RANKS = """
+import horovod.tensorflow as hvd
+import tensorflow as tf
+hvd.init()
+total = hvd.allreduce(tf.constant([hvd.rank() + 1.0, 10.0]), op=hvd.Sum)
+print("rank", hvd.rank(), "of", hvd.size(), total.numpy().tolist())
+"""
+
+
+@pytest.mark.slow
+@needs_native
+def test_two_horovod_processes_add_their_tensors(tmp_path):
+    script = tmp_path / "two_ranks.py"
+    script.write_text(TWO_RANKS)
+    horovodrun = Path(sys.executable).with_name("horovodrun")
+    output = run(horovodrun, "-np", "2", "--gloo", sys.executable, script, timeout=300)
+    for rank in (0, 1):
+        assert f"rank {rank} of 2 [3.0, 20.0]" in output
+
+
+@pytest.mark.slow
+@needs_native
+def test_dali_feeds_tensorflow_without_a_gpu():
+    output = run(
+        sys.executable,
+        "-c",
+        "import tensorflow as tf\n"
+        "from nvidia.dali import fn, pipeline_def\n"
+        "from nvidia.dali.plugin.tf import DALIDataset\n"
+        "@pipeline_def(batch_size=2, num_threads=1, device_id=None)\n"
+        "def constant():\n"
+        "    return fn.constant(fdata=[1.0, 2.0], shape=[2])\n"
+        "with tf.device('/cpu:0'):\n"
+        "    batches = DALIDataset(constant(), batch_size=2, output_shapes=((2, 2),),\n"
+        "                          output_dtypes=(tf.float32,), device_id=None)\n"
+        "    (batch,) = next(iter(batches))\n"
+        "print(batch.numpy().tolist())",
+    )
+    assert "[[1.0, 2.0], [1.0, 2.0]]" in output
+
+
+def test_jupyter_knows_the_kernel():
+    spec = Path(sys.prefix, "share", "jupyter", "kernels", "nnunet-course", "kernel.json")
+    kernel = json.loads(spec.read_text())
+    assert kernel["display_name"] == "nnU-Net course"
+    assert Path(kernel["argv"][0]).samefile(sys.executable)
+
+
+def test_the_wheel_holds_the_whole_library(built_wheel):
+    source = CHECKOUT / "nnunet_lib"
+    wanted = {
+        path.relative_to(CHECKOUT).as_posix()
+        for path in source.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    with zipfile.ZipFile(built_wheel) as wheel:
+        names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert names == wanted
+
+
+def test_the_wheel_works_outside_the_checkout(wheel_environment, tmp_path):
+    code = "import nnunet_lib.cli; print(nnunet_lib.__file__)"
+    output = run(sys.executable, "-c", code, cwd=tmp_path, env=wheel_environment)
+    assert CHECKOUT not in Path(output.strip()).parents
+
+
+# make --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A folder with what make reads, and no environment."""
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(CHECKOUT / name, tmp_path)
+    shutil.copytree(CHECKOUT / "requirements", tmp_path / "requirements")
+    return tmp_path
+
+
+def with_pretended_environment(folder):
+    """Add an environment that is up to date, whose python prints its arguments, one a line."""
+    python = folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    python.chmod(0o755)
+    stamps = folder / ".venv" / ".stamps"
+    stamps.mkdir()
+    for stamp in ("venv", "locked", "native", "package"):
+        (stamps / stamp).touch()
+
+
+def refused(folder, *arguments, **options):
+    """What make says when it refuses."""
+    done = subprocess.run(
+        ["make", *arguments], cwd=folder, capture_output=True, text=True, check=False, **options
+    )
+    assert done.returncode != 0
+    return done.stderr
+
+
+def test_make_alone_lists_the_commands():
+    listed = run("make", "--no-print-directory", cwd=CHECKOUT)
+    for target in ("env", "course", "test", "lint", "lab", "native", "lock", "clean"):
+        assert f"make {target} " in listed
+
+
+def test_make_says_which_python_it_needs(copy):
+    said = refused(copy, "env", "PYTHON=/no/such/python")
+    assert "needs Python 3.11" in said
+    assert not (copy / ".venv").exists()
+
+
+@needs_native
+def test_make_says_how_to_get_a_compiler(copy):
+    tools = copy / "bin"
+    tools.mkdir()
+    for tool in ("make", "sh", "uname", "grep", "cat"):
+        (tools / tool).symlink_to(shutil.which(tool))
+    said = refused(copy, "env", f"PYTHON={sys.executable}", env={"PATH": str(tools)})
+    assert "there is no g++" in said
+    assert not (copy / ".venv").exists()
+
+
+def test_a_failed_step_leaves_no_stamp(copy):
+    with_pretended_environment(copy)
+    (copy / ".venv" / "bin" / "python").write_text("#!/bin/sh\nexit 1\n")
+    (copy / ".venv" / ".stamps" / "locked").unlink()
+    refused(copy, "env")
+    assert not (copy / ".venv" / ".stamps" / "locked").exists()
+
+
+def test_make_course_hands_its_variables_over_as_they_are(copy):
+    with_pretended_environment(copy)
+    path = "my data/a'b $(shell touch expanded) `touch run`; touch run"
+    lines = run("make", "course", f"DATASET={path}", "PROFILE=laptop", cwd=copy).splitlines()
+    assert lines[-4:] == ["--dataset", path, "--profile", "laptop"]
+    assert not (copy / "expanded").exists()
+    assert not (copy / "run").exists()
+
+
+def test_make_course_names_no_dataset_unless_told(copy):
+    with_pretended_environment(copy)
+    lines = run("make", "course", cwd=copy).splitlines()
+    assert lines[2:] == ["course", "--notebooks", "notebooks", "--output", "build/course"]
+
+
+@pytest.mark.skipif(
+    Path(sys.prefix) != CHECKOUT / ".venv", reason="these tests run in another environment"
+)
+def test_a_second_make_finds_nothing_to_do():
+    run("make", "--question", "env", cwd=CHECKOUT)
+
+
+# What is committed -------------------------------------------------------------------------------
+
+
+def test_no_committed_file_names_a_path_of_one_machine():
+    if not (CHECKOUT / ".git").exists():
+        pytest.skip("this is not a git checkout, so nothing says what is committed")
+    listed = run("git", "-C", CHECKOUT, "ls-files", "-z").split("\0")
+    private = re.compile(r"(?<![\w.])/(?:work|root|home|Users)/\w")
+    for name in filter(None, listed):
+        path = CHECKOUT / name
+        if path.suffix in {".png", ".npy", ".npz", ".gz"} or not path.is_file():
+            continue
+        assert not private.search(path.read_text(encoding="utf-8")), name
