@@ -174,7 +174,7 @@ def draw_anatomy(generator: np.random.Generator) -> Anatomy:
         anterior_radius=generator.uniform(5.2, 5.8),
         posterior_radius=generator.uniform(3.3, 3.8),
         ball=np.array([-11.0 * side, generator.uniform(-6, 6), generator.uniform(-5, 3)]),
-        ball_radius=generator.uniform(5, 6),
+        ball_radius=generator.uniform(4, 5),
     )
 
 
