@@ -107,7 +107,7 @@ def make_plan(fingerprint: Fingerprint, settings: PlannerSettings | None = None)
     """
     settings = settings or PlannerSettings()
     spacing, spacing_reason = _target_spacing(fingerprint, settings)  # (z, y, x)
-    axis_order = _coarsest_first(spacing)
+    axis_order = _coarsest_first(spacing, fingerprint)
     spacing = _with_given_in_plane(spacing, axis_order, settings)
     median_shape = _median_shape(fingerprint, spacing)  # (z, y, x) after resampling
     # The last axes in plan order: all three in 3D, the two in the slice in 2D.
@@ -197,8 +197,11 @@ def _with_given_in_plane(
     return tuple(values)
 
 
-def _coarsest_first(spacing: Sequence[float]) -> tuple[int, ...]:
-    coarsest = int(np.argmax(spacing))
+def _coarsest_first(spacing: Sequence[float], fingerprint: Fingerprint) -> tuple[int, ...]:
+    """The permutation of (z, y, x) that puts the coarsest axis first."""
+    # Images of one slice have no meaningful spacing between slices: that axis goes first.
+    single = np.median(np.array(fingerprint.shapes), axis=0) == 1
+    coarsest = int(np.argmax(np.where(single, np.inf, spacing)))
     return (coarsest, *(axis for axis in range(3) if axis != coarsest))
 
 

@@ -1,5 +1,6 @@
 """Fingerprints of datasets whose numbers are known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,13 @@ def test_a_dataset_without_foreground_is_refused(tmp_path: Path) -> None:
     image, label = ball()
     with pytest.raises(InputError, match="foreground"):
         compute_fingerprint(write_dataset(tmp_path, [(image, np.zeros_like(label))]))
+
+
+def test_a_training_case_without_label_is_refused(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path, [ball()])
+    unlabelled = replace(dataset.training[0], label=None)
+    with pytest.raises(InputError, match="case_0: has no label"):
+        compute_fingerprint(replace(dataset, training=(unlabelled,)))
 
 
 def test_a_dataset_without_cases_is_refused(tmp_path: Path) -> None:

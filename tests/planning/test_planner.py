@@ -167,6 +167,14 @@ class TestTargetSpacing:
         )
         assert in_slice.target_spacing == plan.target_spacing[1:]
 
+    def test_single_slices_are_stacked_along_their_only_voxel(
+        self, make_fingerprint: Maker
+    ) -> None:
+        fingerprint = make_fingerprint((1, 60, 60), (0.5, 0.7, 0.7))
+        plan = make_plan(fingerprint, PlannerSettings(dimensions=2))
+        assert plan.axis_order == (0, 1, 2)
+        assert plan.patch_size == (64, 64)
+
     def test_may_be_given(self, make_fingerprint: Maker) -> None:
         settings = PlannerSettings(target_spacing=(1.0, 2.0, 3.0))
         plan = make_plan(make_fingerprint((60, 60, 60)), settings)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import map_coordinates, zoom
+from scipy.ndimage import distance_transform_edt, map_coordinates, zoom
 
 from nnunet_lib.preprocessing import (
     resample_argmax,
@@ -187,15 +187,43 @@ class TestLabels:
         label = np.array([3, 1], np.uint8).reshape(2, 1, 1)
         assert resample_labels(label, (1, 1, 1), FINE, FINE).item() == 1
 
-    @pytest.mark.parametrize("ratio", [0.67, 1.0, 1.2, 1.5])
-    def test_there_and_back_keeps_large_structures(self, ratio: float) -> None:
-        centre = np.indices((40, 40, 40)) - 19.5
-        ball = (np.sqrt((centre**2).sum(axis=0)) < 9).astype(np.uint8)  # 18 voxels across
-        shape = resampled_shape(ball.shape, FINE, (ratio,) * 3)
-        there = resample_labels(ball, shape, FINE, (ratio,) * 3)
-        back = resample_labels(there, ball.shape, (ratio,) * 3, FINE)
-        overlap = 2 * (ball & back).sum() / (ball.sum() + back.sum())
-        assert overlap > 0.9
+
+@pytest.mark.parametrize(
+    ("spacing", "target"),
+    [
+        (FINE, (0.67, 0.67, 0.67)),
+        (FINE, (1.5, 1.5, 1.5)),
+        (FINE, (1.2, 0.8, 1.5)),
+        ((4.0, 1.0, 1.0), (5.0, 1.4, 1.2)),  # thick slices: nearest neighbour between them
+        ((2.0, 1.5, 1.0), (4.5, 1.0, 1.0)),
+    ],
+)
+def test_a_perfect_prediction_survives_there_and_back(
+    spacing: tuple[float, ...], target: tuple[float, ...]
+) -> None:
+    """Labels to the target grid; back as logits would go, which say those labels exactly."""
+    millimetres = (np.indices((36, 40, 44)).T + 0.5) * spacing  # (x, y, z, 3)
+    distance = np.linalg.norm(millimetres - np.array([36, 40, 44]) * spacing / 2, axis=-1).T
+    label = (distance < 16 * max(spacing) / 2).astype(np.uint8)  # 16 voxels across at least
+    label[distance < 6 * max(spacing)] = 2
+    shape = resampled_shape(label.shape, spacing, target)
+    there = resample_labels(label, shape, spacing, target)
+    logits = np.eye(3, dtype=np.float32)[there]  # (*shape, class)
+    back = resample_argmax(logits, label.shape, target, spacing)
+    far = distance_to_boundary(label, spacing) > np.linalg.norm(target)
+    assert far.mean() > 0.2
+    np.testing.assert_array_equal(back[far], label[far])
+    whole, returned = label > 0, back > 0
+    assert 2 * (whole & returned).sum() / (whole.sum() + returned.sum()) > 0.9
+
+
+def distance_to_boundary(label: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
+    """Millimetres from each voxel to the nearest one with another label."""
+    distances = np.zeros(label.shape)
+    for value in np.unique(label):
+        here = label == value
+        distances[here] = distance_transform_edt(here, sampling=spacing)[here]
+    return distances
 
 
 @pytest.mark.parametrize("spacing", [FINE, (5.0, 1.0, 1.0)])
