@@ -7,6 +7,7 @@ import math
 import shutil
 import time
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import tensorflow as tf
@@ -138,7 +139,7 @@ class _Trainer:
         """Take this epoch's steps; return their mean loss."""
         batches = training_batches(self._training_cases(), self._loader_settings(), epoch=epoch)
         losses = []
-        for image, label in batches.take(self.settings.steps_per_epoch):
+        for image, label in islice(batches, self.settings.steps_per_epoch):
             rate = learning_rate_at(self.settings, self._progress())
             self.optimiser.learning_rate.assign(rate)
             losses.append(float(self.step(image, label)))

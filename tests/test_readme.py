@@ -1,0 +1,56 @@
+"""What the README tells people to type works as written."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nnunet_lib.cli.main import make_parser
+from nnunet_lib.datasets import make_phantom
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^python -m nnunet_lib (.+)$", README, flags=re.MULTILINE)
+
+
+def test_there_are_commands_to_check() -> None:
+    named = {command.split()[0] for command in COMMANDS}
+    assert {"phantom", "plan", "preprocess", "train", "predict", "evaluate"} <= named
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_parses(command: str) -> None:
+    assert make_parser().parse_args(command.split()).command == command.split()[0]
+
+
+def test_every_link_to_a_file_leads_somewhere() -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.slow
+def test_the_script_runs_from_an_installed_wheel_outside_the_checkout(tmp_path: Path) -> None:
+    installed, away = tmp_path / "installed", tmp_path / "away"
+    python = [sys.executable, "-m"]
+    build = [*python, "hatchling", "build", "-t", "wheel", "-d", tmp_path]
+    subprocess.run(build, cwd=ROOT, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([*python, "uv", "pip", "install", "--quiet", "--no-deps", "--offline",
+                    "--target", installed, wheel], check=True)  # fmt: skip
+    make_phantom(away / "data" / "phantom", cases=5)
+    (script,) = re.findall(r"```python\n(.+?)```", README, flags=re.DOTALL)
+    assert script.count("time_limit=15") == 1
+    # The script as printed, but for how long it trains and how large its network is.
+    script = script.replace("time_limit=15", "epochs=1, steps_per_epoch=2, base_filters=2")
+    script += "\nimport nnunet_lib\nprint(nnunet_lib.__file__)\n"
+    (away / "script.py").write_text(script)
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    ran = subprocess.run([sys.executable, "script.py"], cwd=away, env=environment, check=False,
+                         capture_output=True, text=True)  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert "Dice" in ran.stdout
+    assert ran.stdout.splitlines()[-1].startswith(str(installed))
