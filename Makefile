@@ -162,7 +162,7 @@ lock: $(STAMPS)/venv ## renew the locks in requirements/ from pyproject.toml
 	$(COMPILE) pyproject.toml --extra lint --extra test -c $(LOCKS)/course.txt -o $(LOCKS)/dev.txt; \
 	$(COMPILE) pyproject.toml --extra gpu -c $(LOCKS)/course.txt -o $(LOCKS)/gpu.txt; \
 	echo uv | $(COMPILE) - -o $(LOCKS)/uv.txt; \
-	printf '%s\n' 'cmake<4' hatchling 'setuptools<70' wheel | $(COMPILE) - -c $(LOCKS)/dev.txt -o $(LOCKS)/build.txt; \
+	printf '%s\n' 'cmake<4' editables hatchling 'setuptools<70' wheel | $(COMPILE) - -c $(LOCKS)/dev.txt -o $(LOCKS)/build.txt; \
 	$(extra) native | $(COMPILE) - -c $(LOCKS)/course.txt -o $(LOCKS)/native.txt
 
 clean: ## remove build/ and what tools keep; .venv and data/ stay
