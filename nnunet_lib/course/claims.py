@@ -42,7 +42,8 @@ class Claim:
     def sentence(self) -> str:
         """The claim on one line, for people."""
         outcome = "holds" if self.held else "DOES NOT HOLD"
-        return f"Claim {self.claim} {outcome}: {self.statement} ({_short(self.value)} {self.bound})"
+        measured = f"{_short(self.value)}, and the bound is {self.bound}"
+        return f"Claim {self.claim} {outcome}: {self.statement}. The value is {measured}."
 
 
 _COMPARISONS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {

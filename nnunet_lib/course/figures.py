@@ -87,12 +87,12 @@ def draw_slice(
         label: label values (z, y, x), or None for the scan alone.
         plane: "axial", "coronal" or "sagittal", in the array's own axes.
         index: which slice; by default the one with most foreground, or the middle.
-        window: the intensities drawn black and white; by default percentiles 1 and 99.
+        window: the intensities drawn black and white; by default percentiles 0.5 and 99.9.
     """
     across, up, right = PLANES[plane]
     if index is None:
         index = busiest_slice(label, across) if label is not None else image.shape[across] // 2
-    low, high = window or tuple(np.percentile(image, (1, 99)))
+    low, high = window or tuple(np.percentile(image, (0.5, 99.9)))
     height, width = (image.shape[axis] * spacing[axis] for axis in (up, right))
     extent = (0.0, width, 0.0, height)
     axes.imshow(
@@ -221,9 +221,9 @@ def curve_figure(
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     upper.plot(seconds, loss, color=BLUE, marker="o", markersize=4)
-    upper.set(ylabel="training loss", title="Loss falls while the learning rate runs out")
+    upper.set(ylabel="training loss", title="Training loss, and the learning rate")
     lower.plot(seconds, learning_rate, color=VERMILION, linestyle="--")
-    lower.set(xlabel="seconds of training", ylabel="learning rate", ylim=(0, None))
+    lower.set(xlabel="seconds of training", ylabel="learning rate", xlim=(0, None), ylim=(0, None))
     for panel in (upper, lower):
         panel.grid(alpha=0.3)
     return figure

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -33,6 +34,7 @@ KERNEL = "nnunet-course"
 _FALLBACK_KERNEL = "python3"
 _SECONDS_BETWEEN_SAMPLES = 0.2
 _MEBIBYTE = 2**20
+_WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 
 
 class CourseError(InputError):
@@ -247,8 +249,18 @@ def _profile_problems(notebook: NotebookNode, profile: str) -> tuple[str, ...]:
 
 
 def _export_page(notebook: NotebookNode, page: Path) -> None:
-    """Write the executed notebook as one HTML page."""
-    body, _ = HTMLExporter().from_notebook_node(notebook)
+    """Write the executed notebook as one HTML page.
+
+    Widgets (progress bars, sliders) stay out: without a kernel they show nothing, and to draw
+    them a page would load scripts from the network.
+    """
+    still = deepcopy(notebook)
+    still.metadata.pop("widgets", None)
+    for cell in still.cells:
+        kept = [o for o in cell.get("outputs", ()) if _WIDGET_MIME not in o.get("data", {})]
+        if "outputs" in cell:
+            cell["outputs"] = kept
+    body, _ = HTMLExporter().from_notebook_node(still)
     with replacing(page) as temporary:
         temporary.write_text(body, encoding="utf-8")
 

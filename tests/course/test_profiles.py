@@ -38,4 +38,4 @@ def test_using_a_profile_tells_the_reader_and_the_runner(shown):
     assert use_profile("ci") is PROFILES["ci"]
     ((bundle, _),) = shown
     assert bundle[PROFILE_MIME]["name"] == "ci"
-    assert "minutes of training" in bundle["text/plain"]
+    assert "120 steps of training" in bundle["text/plain"]

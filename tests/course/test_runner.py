@@ -184,3 +184,15 @@ def test_the_summary_passes_only_if_all_notebooks_do():
     good.require_success()
     with pytest.raises(CourseError, match="1 of 2 failed: 00"):
         bad.require_success()
+
+
+def test_a_page_shows_outputs_but_no_widgets(tmp_path):
+    bar = nbformat.v4.new_output("display_data", {runner._WIDGET_MIME: {}, "text/plain": "a bar"})
+    text = nbformat.v4.new_output("stream", text="what was printed")
+    cell = nbformat.v4.new_code_cell("work()", outputs=[bar, text])
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {}})
+    runner._export_page(notebook, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "what was printed" in page
+    assert "a bar" not in page
+    assert len(notebook.cells[0].outputs) == 2  # the executed copy keeps both
