@@ -69,6 +69,10 @@ class RunLog:
         if record.validation_dice is not None:
             self.shown["Dice"] = f"{record.validation_dice:.3f}"
 
+    def say(self, sentence: str) -> None:
+        """Print a sentence without breaking the bar."""
+        self.bar.write(sentence)
+
     def close(self) -> None:
         """Finish the bar and the TensorBoard file."""
         self.bar.close()

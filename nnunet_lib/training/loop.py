@@ -181,29 +181,32 @@ class _Trainer:
         return validate(self.network, self.data, cases, self.settings.inference)
 
     def _plan_time(self) -> tuple[Budget, int]:
-        """The budget, and how many validation cases fit into their share of a time limit.
+        """The budget, and how many cases each validation predicts.
 
-        One case is predicted beforehand: it tells how long a case takes, and that validation
-        works at all, before minutes are spent on training.
+        One case is predicted before training: it tells how long a case takes, and that
+        validation works at all. Under a time limit the last validation gets at most
+        `VALIDATION_SHARE` of it, if need be on fewer cases, and training gets the rest.
         """
-        cases = len(self.fold.validation)
-        settings = self.settings
-        validate_case(self.network, self.data, self.fold.validation[0], settings.inference)
+        cases, settings = len(self.fold.validation), self.settings
+        seconds_a_case = self._time_one_case()
         if settings.time_limit is None:
-            return Budget(
-                (settings.epochs or DEFAULT_EPOCHS) * settings.steps_per_epoch, None
-            ), cases
-        began = time.monotonic()
-        validate_case(self.network, self.data, self.fold.validation[0], settings.inference)
-        seconds_a_case = time.monotonic() - began
+            epochs = settings.epochs or DEFAULT_EPOCHS
+            return Budget(epochs * settings.steps_per_epoch, None), cases
         limit = 60 * settings.time_limit
         affordable = max(1, int(VALIDATION_SHARE * limit / seconds_a_case))
         if affordable < cases:
-            tqdm_note = f"validating on {affordable} of {cases} cases, to keep to the time limit"
-            self.log.bar.write(tqdm_note)
-        reserve = min(affordable, cases) * seconds_a_case
+            self.log.say(f"Validating on {affordable} of {cases} cases, to keep the time limit.")
+            cases = affordable
         steps = settings.epochs * settings.steps_per_epoch if settings.epochs else None
-        return Budget(steps, max(limit - reserve, 1.0)), min(affordable, cases)
+        return Budget(steps, max(limit - cases * seconds_a_case, 1.0)), cases
+
+    def _time_one_case(self) -> float:
+        """Seconds to validate one case, once the network's graph has been traced."""
+        case, inference = self.fold.validation[0], self.settings.inference
+        validate_case(self.network, self.data, case, inference)
+        began = time.monotonic()
+        validate_case(self.network, self.data, case, inference)
+        return time.monotonic() - began
 
     def _elapsed(self) -> float:
         return time.monotonic() - self.started
@@ -230,11 +233,17 @@ class _Trainer:
 
 
 def _plan_of(plan: Plan, settings: TrainingSettings) -> Plan:
-    """The plan with what this run sets differently, so that the checkpoint tells the truth."""
-    filters = plan.filters
+    """The plan with what this run sets differently, so that the checkpoint tells the truth.
+
+    A 2D batch that the plan chose is rounded down to what its volumes can share evenly.
+    """
+    filters, batch_size = plan.filters, settings.batch_size or plan.batch_size
     if settings.base_filters is not None:
         filters = stage_filters(len(plan.filters), settings.base_filters, plan.dimensions)
-    return replace(plan, filters=filters, batch_size=settings.batch_size or plan.batch_size)
+    if plan.dimensions == 2 and settings.batch_size is None:
+        volumes = settings.number_of_volumes
+        batch_size = max(volumes, batch_size - batch_size % volumes)
+    return replace(plan, filters=filters, batch_size=batch_size)
 
 
 def _prepare(run: Path, plan: Plan, fold: Fold, settings: TrainingSettings) -> None:
