@@ -2,9 +2,6 @@
 
 import os
 import random
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -53,25 +50,3 @@ def _fixed_seeds() -> None:
     """Seed the global generators, for code that draws without a generator of its own."""
     random.seed(0)
     np.random.seed(0)
-
-
-@pytest.fixture(scope="session")
-def built_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library's wheel, built from the checkout without network."""
-    folder = tmp_path_factory.mktemp("wheel")
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    command = [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", str(folder)]
-    subprocess.run([*command, str(CHECKOUT)], check=True, timeout=300)
-    (wheel,) = folder.glob("*.whl")
-    return wheel
-
-
-@pytest.fixture(scope="session")
-def wheel_environment(
-    built_wheel: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, str]:
-    """Environment variables with which a Python outside the checkout imports the built wheel."""
-    folder = tmp_path_factory.mktemp("installed")
-    with zipfile.ZipFile(built_wheel) as wheel:
-        wheel.extractall(folder)  # a pure wheel needs no more to be installed
-    return os.environ | {"PYTHONPATH": str(folder)}
