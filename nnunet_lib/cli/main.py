@@ -14,7 +14,8 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `python -m nnunet_lib` with these arguments; return the exit code."""
-    parsed = make_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    parsed = make_parser(words[0] if words else "").parse_args(words)
     try:
         parsed.run(parsed)
     except InputError as error:
@@ -26,15 +27,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
-    parser = argparse.ArgumentParser(prog="python -m nnunet_lib", description=__doc__)
-    parser.description = "nnU-Net, step by step: from raw scans to segmentations."
+def make_parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """The parser of all commands; with `chosen`, only that command knows its options.
+
+    Options take their defaults from the stages, and importing a stage takes time, which the
+    list of commands should not cost.
+    """
+    summary = "nnU-Net, step by step: from raw scans to segmentations."
+    parser = argparse.ArgumentParser(prog="python -m nnunet_lib", description=summary)
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in commands.ALL:
-        summary = command.summary
-        sub = subparsers.add_parser(command.name, help=summary, description=summary)
-        command.add_options(sub)
+        about = command.summary
+        sub = subparsers.add_parser(command.name, help=about, description=f"{about}.")
+        if chosen in (None, command.name):
+            command.add_options(sub)
         sub.set_defaults(run=command.run)
     return parser

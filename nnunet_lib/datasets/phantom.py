@@ -18,7 +18,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
-from scipy.spatial.transform import Rotation
 from tqdm.auto import tqdm
 
 from nnunet_lib.datasets.dataset import Dataset
@@ -166,7 +165,7 @@ def draw_anatomy(generator: np.random.Generator) -> Anatomy:
     side = int(generator.choice([-1, 1]))
     return Anatomy(
         centre=generator.uniform(-30, 30, 3),
-        rotation=Rotation.from_euler("xyz", generator.uniform(-10, 10, 3), True).as_matrix(),
+        rotation=_turn(generator, 10),
         size=generator.uniform(0.9, 1.1),
         side=side,
         border=generator.uniform(0.35, 0.55),
@@ -187,7 +186,7 @@ def draw_scan(generator: np.random.Generator, anatomy: Anatomy, orientation: int
     spacing = np.array([in_plane, in_plane, thick])  # i, j, k in mm
     extent = 2 * (anatomy.size * _HEAD + _MARGIN)
     sizes = np.ceil(extent / spacing).astype(int)  # i, j, k
-    turned = Rotation.from_euler("xyz", generator.uniform(-15, 15, 3), True).as_matrix()
+    turned = _turn(generator, 15)
     axes = (np.eye(3), np.diag([-1.0, -1.0, 1.0]), turned)[orientation % 3]
     affine = np.eye(4)
     affine[:3, :3] = axes * spacing
@@ -196,6 +195,15 @@ def draw_scan(generator: np.random.Generator, anatomy: Anatomy, orientation: int
     i, j, k = (int(size) for size in sizes)
     stored = affine.astype(np.float32).astype(np.float64)  # as NIfTI keeps it
     return Scan((k, j, i), stored)
+
+
+def _turn(generator: np.random.Generator, degrees: float) -> np.ndarray:
+    """A random rotation matrix (3, 3), at most this far about each axis."""
+    # Here, because half a second of every import of the package would go into it.
+    from scipy.spatial.transform import Rotation
+
+    angles = generator.uniform(-degrees, degrees, 3)
+    return np.asarray(Rotation.from_euler("xyz", angles, degrees=True).as_matrix())
 
 
 def head_coordinates(anatomy: Anatomy, scan: Scan) -> np.ndarray:
