@@ -127,10 +127,12 @@ course: env ## run every notebook into build/course (DATASET=path, PROFILE=ci|la
 		$${DATASET:+--dataset "$$DATASET"} $${PROFILE:+--profile "$$PROFILE"}
 
 lab: env ## open JupyterLab on notebooks/ (PORT=8888, BROWSER=no)
-	@browser=''; case "$$BROWSER" in no|0|false) browser=--no-browser;; esac; \
-	$(VPYTHON) -m jupyterlab --notebook-dir=notebooks --port="$$PORT" $$browser \
-		--LabApp.news_url= --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
-		--LabApp.default_kernel_name=nnunet-course
+	@set --; [ "$$BROWSER" != no ] || set -- --no-browser; \
+	[ "$$(id -u)" != 0 ] || set -- "$$@" --allow-root; \
+	$(VPYTHON) -m jupyterlab --notebook-dir=notebooks --port="$$PORT" "$$@" \
+		--LabApp.news_url=None --LabApp.extension_manager=readonly \
+		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+		--MultiKernelManager.default_kernel_name=nnunet-course
 
 # Checks ------------------------------------------------------------------------------------------
 
