@@ -31,7 +31,7 @@ def resolve_dataset(name: str, profile: Profile, seed: int = 0) -> Dataset:
     Raises:
         InputError: if there is no such dataset, or if it is not valid.
     """
-    root = _phantom(profile.phantom_cases, seed) if name == PHANTOM else _find(name)
+    root = _phantom(profile.phantom_cases, seed) if name == PHANTOM else find_dataset(name)
     dataset = Dataset.open(root)
     chosen = random.Random(seed).sample(dataset.training, min(profile.cases, len(dataset.training)))
     ordered = tuple(sorted(chosen, key=lambda case: case.identifier))
@@ -67,8 +67,12 @@ def _checkout() -> Path | None:
     return parent if (parent / "notebooks").is_dir() else None
 
 
-def _find(name: str) -> Path:
-    """The folder of a dataset given by path, or by its name inside data/."""
+def find_dataset(name: str) -> Path:
+    """The folder of a dataset given by path, or by its name inside the checkout's data/.
+
+    Raises:
+        InputError: if there is none.
+    """
     checkout = _checkout()
     places = [Path(name).expanduser()]
     places += [checkout / "data" / name] if checkout is not None else []

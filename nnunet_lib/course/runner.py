@@ -26,6 +26,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from nnunet_lib.course import profiles
 from nnunet_lib.course.claims import TABLE_HEADS, Claim, audit, collect, table_rows
+from nnunet_lib.course.datasets import PHANTOM, find_dataset
 from nnunet_lib.course.output import text_table
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import replacing, write_json
@@ -123,16 +124,14 @@ def run_course(notebooks: Path, output: Path, profile: str, dataset: str, seed: 
         seed: SEED.
 
     Raises:
-        InputError: if there is no notebook, no such profile, or no kernel of this Python.
+        InputError: if there is no notebook, profile or dataset of that name, or no kernel of
+            this Python.
     """
     paths = _find_notebooks(notebooks)
     profiles.resolve(profile)
-    place = Path(dataset).expanduser()
-    parameters = {
-        "PROFILE": profile,
-        "DATASET": str(place.resolve()) if place.is_dir() else dataset,
-        "SEED": seed,
-    }
+    # The kernel runs in the notebook's folder, so a path from here must be made absolute.
+    place = dataset if dataset == PHANTOM else str(find_dataset(dataset))
+    parameters = {"PROFILE": profile, "DATASET": place, "SEED": seed}
     kernel = find_kernel()
     output.mkdir(parents=True, exist_ok=True)
     results = []

@@ -140,6 +140,7 @@ def test_an_unreadable_notebook_fails_alone(tmp_path):
 def test_a_relative_dataset_path_is_made_absolute(tmp_path, monkeypatch):
     """The kernel runs in the notebook's folder; the path counts from the user's."""
     (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "dataset.json").write_text("{}")
     write(tmp_path / "notebooks" / "00.ipynb")
     monkeypatch.chdir(tmp_path)
     seen = {}
@@ -155,12 +156,14 @@ def test_a_relative_dataset_path_is_made_absolute(tmp_path, monkeypatch):
 RESULT = runner.NotebookResult("00", "passed", 1.0, 1.0, (), (), runner.Path("00.ipynb"))
 
 
-def test_an_empty_folder_and_an_unknown_profile_are_refused(tmp_path):
+def test_an_empty_folder_and_unknown_words_are_refused_before_anything_runs(tmp_path):
     with pytest.raises(InputError, match="no notebook"):
         run_course(tmp_path, tmp_path / "out", "ci", "phantom", 0)
     write(tmp_path / "00.ipynb")
     with pytest.raises(InputError, match="no such profile"):
         run_course(tmp_path, tmp_path / "out", "fast", "phantom", 0)
+    with pytest.raises(InputError, match="DATASET is 'nowhere'"):
+        run_course(tmp_path, tmp_path / "out", "ci", "nowhere", 0)
 
 
 def test_a_kernel_of_another_python_is_never_used(monkeypatch):
