@@ -34,6 +34,7 @@ _TRAINING_FLAGS = (
     "--seed",
     "--overwrite",
 )
+_AUGMENTATION_FLAGS = ("--augment", "--flip-probability")
 _WINDOW_FLAGS = ("--tta", "--overlap", "--blend-mode", "--window-batch-size")
 
 
@@ -77,7 +78,7 @@ def _plan_options(parser: Parser) -> None:
     add_options(parser, "--workers", workers=_cores())
     add_settings(
         parser,
-        PlannerSettings,
+        PlannerSettings(),
         ("--dim", "--patch-size", "--target-spacing", "--memory", "--base-filters", "--batch-size"),
     )
 
@@ -88,7 +89,7 @@ def _plan(arguments: Arguments) -> None:
 
     dataset = Dataset.open(arguments.data)
     require_valid(dataset)
-    settings = settings_from(arguments, PlannerSettings)
+    settings = settings_from(arguments, PlannerSettings())
     _, plan = plan_dataset(dataset, settings, workers=arguments.workers)
     plan.save(arguments.output)
     print(plan.describe())
@@ -132,26 +133,26 @@ def _preprocess(arguments: Arguments) -> None:
 
 
 def _train_options(parser: Parser) -> None:
-    from nnunet_lib.inference import InferenceSettings
     from nnunet_lib.training.settings import TrainingSettings
 
+    defaults = TrainingSettings()
     add_options(parser, "--data", "--results")
-    add_options(parser, "--dim", "--augment", dimensions=3, augment=True)
-    add_settings(parser, TrainingSettings, _TRAINING_FLAGS)
-    add_settings(parser, InferenceSettings, _WINDOW_FLAGS)
+    add_options(parser, "--dim", dimensions=3)
+    add_settings(parser, defaults, _TRAINING_FLAGS)
+    add_settings(parser, defaults.augmentation, _AUGMENTATION_FLAGS)
+    add_settings(parser, defaults.inference, _WINDOW_FLAGS)
 
 
 def _train(arguments: Arguments) -> None:
-    from nnunet_lib.inference import InferenceSettings
-    from nnunet_lib.loading import AugmentationSettings
     from nnunet_lib.preprocessing import PreprocessedDataset
     from nnunet_lib.training import TrainingSettings, train
 
+    defaults = TrainingSettings()
     settings = settings_from(
         arguments,
-        TrainingSettings,
-        augmentation=AugmentationSettings(enabled=arguments.augment),
-        inference=settings_from(arguments, InferenceSettings),
+        defaults,
+        augmentation=settings_from(arguments, defaults.augmentation),
+        inference=settings_from(arguments, defaults.inference),
     )
     preprocessed = PreprocessedDataset.open(arguments.data, arguments.dimensions)
     result = train(preprocessed, arguments.results, settings)
@@ -168,7 +169,7 @@ def _predict_options(parser: Parser) -> None:
 
     add_options(parser, "--model", "--input", "--output")
     add_options(parser, "--checkpoint", "--subset", checkpoint="last", subset="all")
-    add_settings(parser, InferenceSettings, (*_WINDOW_FLAGS, "--save-probabilities"))
+    add_settings(parser, InferenceSettings(), (*_WINDOW_FLAGS, "--save-probabilities"))
 
 
 def _predict(arguments: Arguments) -> None:
@@ -178,7 +179,7 @@ def _predict(arguments: Arguments) -> None:
         arguments.model,
         arguments.input,
         arguments.output,
-        settings_from(arguments, InferenceSettings),
+        settings_from(arguments, InferenceSettings()),
         checkpoint=arguments.checkpoint,
         subset=arguments.subset,
     )

@@ -6,11 +6,14 @@ that field's default, so the command line and Python agree by construction.
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-Settings = TypeVar("Settings")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,14 @@ _ALL = (
         float,
     ),
     Option("--nvol", "number_of_volumes", "volumes that a 2D batch comes from", "number", int),
-    Option("--augment", "augment", "change patches at random while training", switch=True),
+    Option("--augment", "enabled", "change patches at random while training", switch=True),
+    Option(
+        "--flip-probability",
+        "flip_probability",
+        "how often a patch is mirrored, an axis; --tta needs it above 0, nnU-Net has 0.5",
+        "share",
+        float,
+    ),
     Option(
         "--validation-interval",
         "validation_interval",
@@ -164,21 +174,18 @@ def add_options(parser: argparse.ArgumentParser, *flags: str, **defaults: Any) -
             _add(parser, option, required=True)
 
 
-def add_settings(parser: argparse.ArgumentParser, settings: type, flags: Sequence[str]) -> None:
-    """Add options that are fields of a settings class, with the class's defaults."""
-    known = {field.name: field for field in fields(settings)}
+def add_settings(parser: argparse.ArgumentParser, settings: Any, flags: Sequence[str]) -> None:
+    """Add options that are fields of a settings object, whose values are the defaults."""
     for flag in flags:
-        _add(parser, OPTIONS[flag], default=_default(known[OPTIONS[flag].field]))
+        _add(parser, OPTIONS[flag], default=getattr(settings, OPTIONS[flag].field))
 
 
-def settings_from(
-    arguments: argparse.Namespace, settings: type[Settings], **others: Any
-) -> Settings:
-    """The settings object whose fields were given as options, and `others`."""
+def settings_from(arguments: argparse.Namespace, settings: Settings, **others: Any) -> Settings:
+    """The settings object with the fields that were given as options, and `others`."""
     given = vars(arguments)
-    names = {field.name for field in fields(settings)}  # type: ignore[arg-type]  # a dataclass
+    names = {field.name for field in fields(settings)}
     values = {name: _plain(given[name]) for name in names & given.keys()}
-    return settings(**{**values, **others})
+    return replace(settings, **{**values, **others})
 
 
 def _add(parser: argparse.ArgumentParser, option: Option, **keywords: Any) -> None:
@@ -194,13 +201,6 @@ def _add(parser: argparse.ArgumentParser, option: Option, **keywords: Any) -> No
         keywords["metavar"] = None if option.choices else option.unit.upper()
         keywords["nargs"] = "+" if option.many else None
     parser.add_argument(option.flag, **keywords)
-
-
-def _default(field: Field[Any]) -> Any:
-    """A dataclass field's default."""
-    if field.default_factory is not MISSING:
-        return field.default_factory()
-    return field.default
 
 
 def _plain(value: Any) -> Any:

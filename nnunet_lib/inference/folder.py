@@ -77,6 +77,11 @@ def predict(
     from nnunet_lib.model import load_network
 
     network, plan = load_network(model, f"checkpoint_{checkpoint}.npz")
+    if settings.tta and not plan.mirrored:
+        tqdm.write(
+            f"{model}: was trained without mirroring, so there are no flips to average over. "
+            "Train with --flip-probability 0.5 for that."
+        )
     cases = find_images(input, len(plan.channels))
     if subset == "validation":
         cases = _validation_cases(model, cases)

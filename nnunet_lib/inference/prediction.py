@@ -91,5 +91,9 @@ def number_of_windows(shape: Sequence[int], plan: Plan, settings: InferenceSetti
 
 
 def _flip_axes(plan: Plan, settings: InferenceSettings) -> tuple[int, ...]:
-    """The axes that the network sees, or none without test-time augmentation."""
-    return tuple(range(3 - plan.dimensions, 3)) if settings.tta else ()
+    """The axes that the network sees, or none without test-time augmentation.
+
+    None either for a network that trained without mirroring: it has never seen a mirrored case,
+    and its answers there would only spoil the mean.
+    """
+    return tuple(range(3 - plan.dimensions, 3)) if settings.tta and plan.mirrored else ()

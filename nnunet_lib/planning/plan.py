@@ -62,6 +62,7 @@ class Plan:
         strides: one a stage and axis; the first stage's are 1.
         kernels: one a stage and axis, 1 or 3.
         filters: channels of each stage.
+        mirrored: whether training mirrors patches. Only then can prediction average over flips.
         reasons: one sentence a decision, for people.
     """
 
@@ -77,6 +78,7 @@ class Plan:
     strides: tuple[tuple[int, ...], ...]
     kernels: tuple[tuple[int, ...], ...]
     filters: tuple[int, ...]
+    mirrored: bool = True
     reasons: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

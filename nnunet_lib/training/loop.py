@@ -243,7 +243,9 @@ def _plan_of(plan: Plan, settings: TrainingSettings) -> Plan:
     if plan.dimensions == 2 and settings.batch_size is None:
         volumes = settings.number_of_volumes
         batch_size = max(volumes, batch_size - batch_size % volumes)
-    return replace(plan, filters=filters, batch_size=batch_size)
+    augmentation = settings.augmentation
+    mirrored = augmentation.enabled and augmentation.flip_probability > 0
+    return replace(plan, filters=filters, batch_size=batch_size, mirrored=mirrored)
 
 
 def _prepare(run: Path, plan: Plan, fold: Fold, settings: TrainingSettings) -> None:

@@ -5,13 +5,15 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nnunet_lib.cli import main
 from nnunet_lib.cli.main import make_parser
-from nnunet_lib.cli.options import OPTIONS
+from nnunet_lib.cli.options import OPTIONS, settings_from
 from nnunet_lib.inference import InferenceSettings
+from nnunet_lib.loading import AugmentationSettings
 from nnunet_lib.planning import PlannerSettings
 from nnunet_lib.training.settings import TrainingSettings
 
@@ -51,19 +53,18 @@ def test_every_option_has_help(command: str) -> None:
 @pytest.mark.parametrize(
     ("line", "settings"),
     [
-        ("train --data d --results r", TrainingSettings),
-        ("train --data d --results r", InferenceSettings),
-        ("plan --data d --output p", PlannerSettings),
+        ("train --data d --results r", TrainingSettings()),
+        ("train --data d --results r", TrainingSettings().augmentation),
+        ("train --data d --results r", TrainingSettings().inference),
+        ("predict --model m --input i --output o", InferenceSettings()),
+        ("plan --data d --output p", PlannerSettings()),
     ],
 )
-def test_defaults_are_those_of_the_settings(line: str, settings: type) -> None:
-    given = vars(make_parser().parse_args(line.split()))
-    default = settings()
-    shared = {field.name for field in fields(settings)} & given.keys()
-    assert len(shared) >= 4
-    assert {name: given[name] for name in shared} == {
-        name: getattr(default, name) for name in shared
-    }
+def test_defaults_are_those_of_the_settings(line: str, settings: Any) -> None:
+    given = make_parser().parse_args(line.split())
+    shared = {field.name for field in fields(settings)} & vars(given).keys()
+    assert len(shared) >= 2
+    assert settings_from(given, settings) == settings
 
 
 def test_every_option_is_used_by_a_command() -> None:
@@ -80,8 +81,10 @@ def test_every_option_of_a_command_is_read(command: str, monkeypatch: pytest.Mon
 
     (found,) = [item for item in commands.ALL if item.name == command]
     source = inspect.getsource(found.run)
-    classes = [c for c in (TrainingSettings, InferenceSettings, PlannerSettings) if
-               f"{c.__name__}" in source]  # fmt: skip
+    settings = (TrainingSettings, InferenceSettings, PlannerSettings, AugmentationSettings)
+    read = {"TrainingSettings": settings[:2] + settings[3:]}  # its parts are read with it
+    classes = [c for name in settings if f"{name.__name__}()" in source
+               for c in read.get(name.__name__, (name,))]  # fmt: skip
     in_settings = {field.name for c in classes for field in fields(c)}
     for action in subparsers()[command]._actions:
         if action.dest != "help" and action.dest not in in_settings:
