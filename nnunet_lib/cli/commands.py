@@ -79,7 +79,15 @@ def _plan_options(parser: Parser) -> None:
     add_settings(
         parser,
         PlannerSettings(),
-        ("--dim", "--patch-size", "--target-spacing", "--memory", "--base-filters", "--batch-size"),
+        (
+            "--dim",
+            "--patch-size",
+            "--target-spacing",
+            "--memory",
+            "--base-filters",
+            "--batch-size",
+            "--small-batches",
+        ),
     )
 
 

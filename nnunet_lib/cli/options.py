@@ -66,6 +66,12 @@ _ALL = (
         "--target-spacing", "target_spacing", "spacing, coarsest axis first", "mm", float, many=True
     ),
     Option("--memory", "memory_gigabytes", "memory that the network may take", "gigabytes", float),
+    Option(
+        "--small-batches",
+        "small_batches",
+        "keep the batch to 2 volumes or 32 slices, for many quick steps on a CPU",
+        switch=True,
+    ),
     Option("--base-filters", "base_filters", "channels of the first stage", "number", int),
     Option("--batch-size", "batch_size", "patches a step; the plan's if not given", "number", int),
     # Preprocess

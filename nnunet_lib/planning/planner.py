@@ -30,6 +30,7 @@ ANISOTROPY = 3.0  # an axis this many times coarser than the next is treated apa
 MASK_BELOW = 0.75  # relative size after cropping under which statistics stay inside the mask
 DATASET_SHARE = 0.05  # of the dataset's voxels, the most that one batch may hold
 SMALLEST_BATCH = 2
+SMALL_BATCH = {2: 32, 3: 2}  # slices, volumes: what `small_batches` keeps to
 REFERENCE_GIGABYTES = 8.0
 
 
@@ -54,20 +55,24 @@ class PlannerSettings:
         memory_gigabytes: memory that training may fill, as on the GPU of nnU-Net's reference.
             It bounds patch and batch size; a CPU's time rather than its memory asks for the
             small default.
-        base_filters: channels of the first stage; nnU-Net has 32.
+        base_filters: channels of the first stage; nnU-Net has 32, which a CPU finds slow.
         patch_size: voxels an axis in plan order (coarsest axis first; in 2D the two axes in
             the slice). Rounded up to what the network can pool; not shrunk to the memory.
         target_spacing: millimetres an axis. In 3D in spatial order (z, y, x); in 2D the two
             axes in the slice.
         batch_size: patches a training step.
+        small_batches: keep the batch to 2 volumes or 32 slices, even where more would fit. A CPU
+            needs proportionally longer for a larger batch, and in the same minutes many small
+            steps teach more than few large ones. A GPU wants this off, as in nnU-Net.
     """
 
     dimensions: int = 3
-    memory_gigabytes: float = 2.0
-    base_filters: int = 32
+    memory_gigabytes: float = 0.5
+    base_filters: int = 12
     patch_size: tuple[int, ...] | None = None
     target_spacing: tuple[float, ...] | None = None
     batch_size: int | None = None
+    small_batches: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what no plan can follow."""
@@ -118,7 +123,7 @@ def make_plan(fingerprint: Fingerprint, settings: PlannerSettings | None = None)
         dataset_voxels=math.prod(median_shape) * len(fingerprint.shapes),
     )
     topology, patch_reason = _choose_topology(grid, fingerprint, settings)
-    batch_size, batch_reason = _batch_size(topology, grid, fingerprint, settings)
+    batch_size, batch_reason = _small(*_batch_size(topology, grid, fingerprint, settings), settings)
     normalisation = tuple(
         _normalisation(name, statistics, fingerprint.median_relative_size)
         for name, statistics in zip(fingerprint.channels, fingerprint.intensities, strict=True)
@@ -315,6 +320,14 @@ def _batch_size(
     if by_memory <= by_dataset:
         return by_memory, f"Batch size: what {settings.memory_gigabytes:g} GB hold."
     return by_dataset, f"Batch size: at most {DATASET_SHARE:.0%} of the dataset's voxels."
+
+
+def _small(batch_size: int, reason: str, settings: PlannerSettings) -> tuple[int, str]:
+    """The batch size, kept small for a CPU if the settings say so."""
+    limit = SMALL_BATCH[settings.dimensions]
+    if not settings.small_batches or settings.batch_size is not None or batch_size <= limit:
+        return batch_size, reason
+    return limit, f"Batch size: {batch_size} would fit, but many small steps suit a CPU better."
 
 
 def _normalisation(

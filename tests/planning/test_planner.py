@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,6 +29,15 @@ PROSTATE = (32, 3, (20, 320, 319), (3.6, 0.625, 0.625))
 SPLEEN = (41, 2, (187, 512, 512), (1.6, 0.79, 0.79))
 
 
+# What nnU-Net itself assumes: a GPU of 8 GB.
+NNUNET = {
+    dimensions: PlannerSettings(
+        dimensions, memory_gigabytes=8.0, base_filters=32, small_batches=False
+    )
+    for dimensions in (2, 3)
+}
+
+
 def plan_task(
     make_fingerprint: Maker,
     task: tuple[int, int, tuple[int, ...], tuple[float, ...]],
@@ -35,7 +45,7 @@ def plan_task(
 ) -> Plan:
     cases, labels, shape, spacing = task
     fingerprint = make_fingerprint(shape, spacing, cases, labels)
-    return make_plan(fingerprint, PlannerSettings(dimensions, memory_gigabytes=8.0))
+    return make_plan(fingerprint, NNUNET[dimensions])
 
 
 def estimate(plan: Plan) -> int:
@@ -241,9 +251,24 @@ def test_memory_too_small_for_a_network_is_refused(
 
 
 def test_a_batch_is_at_most_a_twentieth_of_the_dataset(make_fingerprint: Maker) -> None:
-    plan = make_plan(make_fingerprint(cases=100), PlannerSettings(memory_gigabytes=1000))
+    plan = make_plan(
+        make_fingerprint(cases=100), PlannerSettings(memory_gigabytes=1000, small_batches=False)
+    )
     share = plan.batch_size * math.prod(plan.patch_size) / (100 * math.prod((36, 50, 35)))
     assert share == pytest.approx(0.05, rel=0.15)
+
+
+@pytest.mark.parametrize(("dimensions", "small"), [(2, 32), (3, 2)])
+def test_small_batches_change_the_batch_alone(
+    make_fingerprint: Maker, dimensions: int, small: int
+) -> None:
+    fingerprint = make_fingerprint(cases=200)
+    nnunet = NNUNET[dimensions]
+    large, kept = (make_plan(fingerprint, replace(nnunet, small_batches=s)) for s in (False, True))
+    assert (kept.batch_size, large.batch_size > small) == (small, True)
+    assert replace(kept, batch_size=large.batch_size, reasons=large.reasons) == large
+    given = replace(nnunet, small_batches=True, batch_size=50)
+    assert make_plan(fingerprint, given).batch_size == 50
 
 
 class TestNormalisation:
