@@ -30,6 +30,7 @@ class Profile:
         steps_per_epoch: training steps between two lines of the history.
         memory_gigabytes: the planner's budget for one training step; patch and batch follow.
         base_filters: channels of the finest level of the U-Net.
+        small_batches: whether the planner keeps batches small, as suits a CPU.
         cases_to_predict: how many held-out cases a lesson predicts.
         test_time_augmentation: whether prediction averages over all flips.
         workers: processes that preprocess cases side by side.
@@ -44,6 +45,7 @@ class Profile:
     steps_per_epoch: int
     memory_gigabytes: float
     base_filters: int
+    small_batches: bool
     cases_to_predict: int
     test_time_augmentation: bool
     workers: int
@@ -61,6 +63,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             steps_per_epoch=25,
             memory_gigabytes=0.5,
             base_filters=8,
+            small_batches=True,
             cases_to_predict=2,
             test_time_augmentation=True,
             workers=1,  # starting a second process takes longer than these few small cases
@@ -75,6 +78,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             steps_per_epoch=50,
             memory_gigabytes=0.5,
             base_filters=12,
+            small_batches=True,
             cases_to_predict=8,
             test_time_augmentation=True,
             workers=min(4, os.cpu_count() or 1),
@@ -89,6 +93,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             steps_per_epoch=250,
             memory_gigabytes=8.0,
             base_filters=32,
+            small_batches=False,
             cases_to_predict=20,
             test_time_augmentation=True,
             workers=min(8, os.cpu_count() or 1),

@@ -1,5 +1,7 @@
 """Whole cases, end to end, with networks that cost nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt
@@ -154,3 +156,17 @@ def test_a_long_case_shows_how_many_windows_are_done(make_plan, monkeypatch, cap
     shown = capsys.readouterr().err
     assert "case_01" in shown
     assert "/27" in shown
+
+
+def test_a_network_that_never_met_a_mirrored_case_is_not_asked_about_one(make_plan):
+    plan = replace(make_plan((1.0, 1.0, 1.0), (8, 8, 8)), mirrored=False)
+    image = np.random.default_rng(0).normal(size=(8, 8, 8, 3)).astype(np.float32)
+    seen = []
+
+    def network(patches):
+        seen.extend(patches)
+        return patches
+
+    predict_logits(network, image, plan, InferenceSettings(tta=True))
+    assert len(seen) == 1
+    np.testing.assert_array_equal(seen[0], image)
