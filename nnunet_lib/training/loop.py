@@ -72,13 +72,15 @@ def train(
     started = time.monotonic()
     settings = settings or TrainingSettings()
     plan = _plan_of(preprocessed.plan, settings)
+    loader = _loader_settings(plan, settings)
     folds = split_folds(preprocessed.identifiers, settings.number_of_folds, settings.seed)
     fold = folds[settings.fold]
     _prepare(run, plan, fold, settings)
     tf.keras.utils.set_random_seed(settings.seed)
     log = RunLog(run, show_progress)
     try:
-        return _Trainer(preprocessed, run, plan, fold, settings, log, started).run_all()
+        job = _Job(preprocessed, run, plan, fold, loader, settings)
+        return _Trainer(job, log, started).run_all()
     finally:
         log.close()
 
@@ -88,24 +90,33 @@ def learning_rate_at(settings: TrainingSettings, progress: float) -> float:
     return settings.learning_rate * learning_rate_factor(settings.scheduler, progress)
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What is decided before a run starts, and stays."""
+
+    data: PreprocessedDataset
+    run: Path
+    plan: Plan
+    fold: Fold
+    loader: LoaderSettings
+    settings: TrainingSettings
+
+    @property
+    def training_cases(self) -> list[CaseFiles]:
+        """The files of the cases to train on."""
+        data = self.data
+        names = self.fold.training
+        return [CaseFiles(data.image_path(name), data.label_path(name)) for name in names]
+
+
 class _Trainer:
     """What changes while a run goes on: model, optimiser, step, best score."""
 
-    def __init__(
-        self,
-        data: PreprocessedDataset,
-        run: Path,
-        plan: Plan,
-        fold: Fold,
-        settings: TrainingSettings,
-        log: RunLog,
-        started: float,
-    ) -> None:
-        self.data, self.run, self.plan, self.fold = data, run, plan, fold
-        self.settings, self.log, self.started = settings, log, started
-        self.model = build_unet(plan, settings.deep_supervision)
-        self.optimiser = tf.keras.optimizers.Adam(settings.learning_rate)
-        self.step = make_step(self.model, self.optimiser, plan, settings)
+    def __init__(self, job: _Job, log: RunLog, started: float) -> None:
+        self.job, self.log, self.started = job, log, started
+        self.model = build_unet(job.plan, job.settings.deep_supervision)
+        self.optimiser = tf.keras.optimizers.Adam(job.settings.learning_rate)
+        self.step = make_step(self.model, self.optimiser, job.plan, job.settings)
         self.network = as_network(self.model)
         self.steps_done = 0
         self.history: list[EpochRecord] = []
@@ -113,40 +124,42 @@ class _Trainer:
         self.budget, self.validation_cases = self._plan_time()
 
     def run_all(self) -> TrainingResult:
-        """Epoch after epoch, until the budget is used up."""
-        while self._progress() < 1.0:
+        """Epoch after epoch, until the budget is used up; at least one."""
+        while not self.history or self._progress() < 1.0:
             self._run_epoch(epoch=len(self.history) + 1)
-        return TrainingResult(self.run, tuple(self.history), self.best_dice)
+        return TrainingResult(self.job.run, tuple(self.history), self.best_dice)
 
     def _run_epoch(self, epoch: int) -> None:
         began, first_step = time.monotonic(), self.steps_done
         loss = self._train_epoch(epoch)
-        seconds = time.monotonic() - began
+        patches = (self.steps_done - first_step) * self.job.plan.batch_size
+        patches_per_second = patches / (time.monotonic() - began)
         finished = self._progress() >= 1.0
-        wanted = finished or epoch % self.settings.validation_interval == 0
+        wanted = finished or epoch % self.job.settings.validation_interval == 0
+        validation_dice = self._validate() if wanted else None
         record = EpochRecord(
             epoch=epoch,
             step=self.steps_done,
-            seconds=0.0,
+            seconds=self._elapsed(),
             loss=loss,
             learning_rate=float(self.optimiser.learning_rate.numpy()),
-            patches_per_second=(self.steps_done - first_step) * self.plan.batch_size / seconds,
-            validation_dice=self._validate() if wanted else None,
+            patches_per_second=patches_per_second,
+            validation_dice=validation_dice,
         )
-        self._finish_epoch(replace(record, seconds=self._elapsed()))
+        self._finish_epoch(record)
 
     def _train_epoch(self, epoch: int) -> float:
         """Take this epoch's steps; return their mean loss."""
-        batches = training_batches(self._training_cases(), self._loader_settings(), epoch=epoch)
+        batches = training_batches(self.job.training_cases, self.job.loader, epoch=epoch)
         losses = []
-        for image, label in islice(batches, self.settings.steps_per_epoch):
-            rate = learning_rate_at(self.settings, self._progress())
+        for image, label in islice(batches, self.job.settings.steps_per_epoch):
+            rate = learning_rate_at(self.job.settings, self._progress())
             self.optimiser.learning_rate.assign(rate)
             losses.append(float(self.step(image, label)))
             self.steps_done += 1
             if not math.isfinite(losses[-1]):
                 raise InputError(
-                    f"{self.run}: the loss is {losses[-1]} at step {self.steps_done}. "
+                    f"{self.job.run}: the loss is {losses[-1]} at step {self.steps_done}. "
                     "Train again with a lower --learning-rate."
                 )
             self.log.step(self._progress(), losses[-1])
@@ -162,23 +175,23 @@ class _Trainer:
         if improved:
             self.best_dice = dice
         checkpoint = self._checkpoint(record)
-        save_checkpoint(self.run / LAST, checkpoint)
+        save_checkpoint(self.job.run / LAST, checkpoint)
         if improved:
-            save_checkpoint(self.run / BEST, checkpoint)
+            save_checkpoint(self.job.run / BEST, checkpoint)
         self.log.epoch(record)
 
     def _checkpoint(self, record: EpochRecord) -> Checkpoint:
         return Checkpoint(
-            plan=self.plan,
-            deep_supervision=self.settings.deep_supervision,
+            plan=self.job.plan,
+            deep_supervision=self.job.settings.deep_supervision,
             weights=variable_arrays(self.model.variables),
             optimiser=variable_arrays(self.optimiser.variables),
             progress={**asdict(record), "best_dice": self.best_dice},
         )
 
     def _validate(self) -> float | None:
-        cases = self.fold.validation[: self.validation_cases]
-        return validate(self.network, self.data, cases, self.settings.inference)
+        cases = self.job.fold.validation[: self.validation_cases]
+        return validate(self.network, self.job.data, cases, self.job.settings.inference)
 
     def _plan_time(self) -> tuple[Budget, int]:
         """The budget, and how many cases each validation predicts.
@@ -187,7 +200,7 @@ class _Trainer:
         validation works at all. Under a time limit the last validation gets at most
         `VALIDATION_SHARE` of it, if need be on fewer cases, and training gets the rest.
         """
-        cases, settings = len(self.fold.validation), self.settings
+        cases, settings = len(self.job.fold.validation), self.job.settings
         seconds_a_case = self._time_one_case()
         if settings.time_limit is None:
             epochs = settings.epochs or DEFAULT_EPOCHS
@@ -202,10 +215,10 @@ class _Trainer:
 
     def _time_one_case(self) -> float:
         """Seconds to validate one case, once the network's graph has been traced."""
-        case, inference = self.fold.validation[0], self.settings.inference
-        validate_case(self.network, self.data, case, inference)
+        case, inference = self.job.fold.validation[0], self.job.settings.inference
+        validate_case(self.network, self.job.data, case, inference)
         began = time.monotonic()
-        validate_case(self.network, self.data, case, inference)
+        validate_case(self.network, self.job.data, case, inference)
         return time.monotonic() - began
 
     def _elapsed(self) -> float:
@@ -213,23 +226,6 @@ class _Trainer:
 
     def _progress(self) -> float:
         return self.budget.progress(self.steps_done, self._elapsed())
-
-    def _training_cases(self) -> list[CaseFiles]:
-        return [
-            CaseFiles(self.data.image_path(case), self.data.label_path(case))
-            for case in self.fold.training
-        ]
-
-    def _loader_settings(self) -> LoaderSettings:
-        return LoaderSettings(
-            batch_size=self.plan.batch_size,
-            patch_size=self.plan.patch_size,
-            dimensions=self.plan.dimensions,
-            foreground_oversampling=self.settings.foreground_oversampling,
-            number_of_volumes=self.settings.number_of_volumes,
-            seed=self.settings.seed,
-            augmentation=self.settings.augmentation,
-        )
 
 
 def _plan_of(plan: Plan, settings: TrainingSettings) -> Plan:
@@ -246,6 +242,19 @@ def _plan_of(plan: Plan, settings: TrainingSettings) -> Plan:
     augmentation = settings.augmentation
     mirrored = augmentation.enabled and augmentation.flip_probability > 0
     return replace(plan, filters=filters, batch_size=batch_size, mirrored=mirrored)
+
+
+def _loader_settings(plan: Plan, settings: TrainingSettings) -> LoaderSettings:
+    """What the loader needs to know, from the plan and from this run's settings."""
+    return LoaderSettings(
+        batch_size=plan.batch_size,
+        patch_size=plan.patch_size,
+        dimensions=plan.dimensions,
+        foreground_oversampling=settings.foreground_oversampling,
+        number_of_volumes=settings.number_of_volumes,
+        seed=settings.seed,
+        augmentation=settings.augmentation,
+    )
 
 
 def _prepare(run: Path, plan: Plan, fold: Fold, settings: TrainingSettings) -> None:

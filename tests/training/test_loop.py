@@ -35,7 +35,7 @@ def test_a_run_leaves_everything_that_it_should(
     assert read_metrics(short_run.run) == short_run.history
     assert list((short_run.run / "tensorboard").glob("events*"))
     last = load_checkpoint(short_run.run / LAST)
-    assert last.plan == tiny_3d.plan
+    assert last.plan == replace(tiny_3d.plan, mirrored=False)
     assert last.progress["step"] == 4
     assert last.optimiser["iteration:0"] == 4
 
@@ -103,9 +103,27 @@ def test_training_reads_through_dali(
 def test_slices_train_with_test_time_augmentation_in_validation(
     tiny_2d: PreprocessedDataset, tmp_path: Path
 ) -> None:
-    settings = replace(SHORT, epochs=1, number_of_volumes=2, inference=InferenceSettings(tta=True))
+    settings = replace(
+        SHORT,
+        epochs=1,
+        number_of_volumes=2,
+        augmentation=AugmentationSettings(flip_probability=0.5),
+        inference=InferenceSettings(tta=True),
+    )
     result = train(tiny_2d, tmp_path / "run", settings, show_progress=False)
     assert result.history[-1].validation_dice is not None
+    assert load_checkpoint(tmp_path / "run" / LAST).plan.mirrored
+
+
+def test_a_planned_2d_batch_is_rounded_down_to_what_its_volumes_share(
+    tiny_2d: PreprocessedDataset, tmp_path: Path
+) -> None:
+    settings = replace(SHORT, epochs=1, number_of_volumes=3)
+    train(tiny_2d, tmp_path / "run", settings, show_progress=False)
+    assert load_checkpoint(tmp_path / "run" / LAST).plan.batch_size == 3
+    with pytest.raises(InputError, match="nvol"):
+        train(tiny_2d, tmp_path / "other", replace(settings, batch_size=4), show_progress=False)
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_runs_own_filters_and_batch_travel_in_its_checkpoint(
