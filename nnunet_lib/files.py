@@ -47,3 +47,8 @@ def read_json(path: Path) -> Any:
         raise InputError(
             f"{path}: is not valid JSON (line {error.lineno}: {error.msg}). Mend it there."
         ) from None
+
+
+def as_tuples(value: Any) -> Any:
+    """JSON's lists as tuples, at every depth, so that what is read equals what was written."""
+    return tuple(as_tuples(item) for item in value) if isinstance(value, list) else value

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nnunet_lib.errors import InputError
-from nnunet_lib.files import read_json, write_json
+from nnunet_lib.files import as_tuples, read_json, write_json
 
 PLAN_FORMAT = 1
 
@@ -148,7 +148,7 @@ class Plan:
     def from_json(cls, value: Any, source: str = "plan") -> "Plan":
         """Rebuild a plan from `to_json`'s value; `source` names it in errors."""
         try:
-            fields = {name: _as_tuples(item) for name, item in value.items()}
+            fields = {name: as_tuples(item) for name, item in value.items()}
             if fields.pop("format") != PLAN_FORMAT:
                 raise InputError("the plan was written by another version; make it again.")
             schemes = tuple(Normalisation(**item) for item in fields.pop("normalisation"))
@@ -170,11 +170,6 @@ class Plan:
             InputError: if the file is missing or is not a plan.
         """
         return cls.from_json(read_json(path), source=str(path))
-
-
-def _as_tuples(value: Any) -> Any:
-    """JSON's lists as tuples, at every depth, so that a plan read equals the plan written."""
-    return tuple(_as_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def times(values: Sequence[float]) -> str:

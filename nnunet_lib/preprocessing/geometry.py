@@ -8,7 +8,7 @@ import numpy as np
 
 from nnunet_lib.datasets import Box
 from nnunet_lib.errors import InputError
-from nnunet_lib.files import read_json
+from nnunet_lib.files import as_tuples, read_json
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Geometry:
     def from_json(cls, value: Any, source: str = "geometry") -> "Geometry":
         """Rebuild a geometry from `to_json`'s value; `source` names it in errors."""
         try:
-            return cls(**{name: _as_tuples(item) for name, item in value.items()})
+            return cls(**{name: as_tuples(item) for name, item in value.items()})
         except (AttributeError, TypeError) as error:
             raise InputError(
                 f"{source}: is not a geometry ({error}); preprocess the case again."
@@ -86,7 +86,3 @@ class Geometry:
         if not isinstance(value, dict) or "geometry" not in value:
             raise InputError(f"{path}: holds no geometry; preprocess the case again.")
         return cls.from_json(value["geometry"], source=str(path))
-
-
-def _as_tuples(value: Any) -> Any:
-    return tuple(_as_tuples(item) for item in value) if isinstance(value, list) else value
