@@ -53,7 +53,7 @@ class TrainingSettings:
     batch_size: int | None = None
     base_filters: int | None = None
     foreground_oversampling: float = 0.33
-    number_of_volumes: int = 2
+    number_of_volumes: int = 4
     augmentation: AugmentationSettings = AUGMENTATION
     validation_interval: int = 4
     inference: InferenceSettings = DEFAULTS
