@@ -13,21 +13,21 @@ from nnunet_lib.planning import Normalisation, Plan
 def isotropic(dimensions: int, patch: tuple[int, ...], stages: int, **changes: object) -> Plan:
     """A plan whose stages halve every axis."""
     cap = 320 if dimensions == 3 else 512
-    plan = Plan(
-        dataset="made up",
-        dimensions=dimensions,
-        channels=("MRI",),
-        labels=("background", "one", "two"),
-        axis_order=(0, 1, 2),
-        target_spacing=(1.0,) * dimensions,
-        normalisation=(Normalisation("z_score"),),
-        patch_size=patch,
-        batch_size=2,
-        strides=((1,) * dimensions, *((2,) * dimensions,) * (stages - 1)),
-        kernels=((3,) * dimensions,) * stages,
-        filters=tuple(min(32 * 2**i, cap) for i in range(stages)),
-    )
-    return replace(plan, **changes)
+    fields = {
+        "dataset": "made up",
+        "dimensions": dimensions,
+        "channels": ("MRI",),
+        "labels": ("background", "one", "two"),
+        "axis_order": (0, 1, 2),
+        "target_spacing": (1.0,) * dimensions,
+        "normalisation": (Normalisation("z_score"),),
+        "patch_size": patch,
+        "batch_size": 2,
+        "strides": ((1,) * dimensions, *((2,) * dimensions,) * (stages - 1)),
+        "kernels": ((3,) * dimensions,) * stages,
+        "filters": tuple(min(32 * 2**i, cap) for i in range(stages)),
+    }
+    return Plan(**{**fields, **changes})
 
 
 PROSTATE = isotropic(
@@ -56,9 +56,19 @@ PROSTATE = isotropic(
             ),
             31_192_868,
         ),
+        # Five levels below the first at most, where nnU-Net itself goes down to six.
+        (
+            replace(
+                PROSTATE,
+                strides=PROSTATE.strides[:6],
+                kernels=PROSTATE.kernels[:6],
+                filters=PROSTATE.filters[:6],
+            ),
+            30_555_075,
+        ),
         (isotropic(2, (56, 40), stages=4), 1_926_499),
     ],
-    ids=["hippocampus 3D", "brain tumour 3D", "hippocampus 2D"],
+    ids=["hippocampus 3D", "brain tumour 3D", "prostate 3D", "hippocampus 2D"],
 )
 def test_parameter_counts_are_the_published_ones(plan: Plan, published: int) -> None:
     assert build_unet(plan, deep_supervision=False).count_params() == published
