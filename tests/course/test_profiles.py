@@ -35,7 +35,9 @@ def test_every_profile_leaves_cases_to_predict_in_a_fold_of_five():
 
 
 def test_using_a_profile_tells_the_reader_and_the_runner(shown):
-    assert use_profile("ci") is PROFILES["ci"]
+    profile = use_profile("ci")
+    assert profile is PROFILES["ci"]
     ((bundle, _),) = shown
     assert bundle[PROFILE_MIME]["name"] == "ci"
-    assert "120 steps of training" in bundle["text/plain"]
+    steps = profile.epochs * profile.steps_per_epoch
+    assert f"{steps} steps of training" in bundle["text/plain"]
