@@ -48,7 +48,9 @@ def test_the_script_runs_from_an_installed_wheel_outside_the_checkout(tmp_path: 
     script = script.replace("time_limit=15", "epochs=1, steps_per_epoch=2, base_filters=2")
     script += "\nimport nnunet_lib\nprint(nnunet_lib.__file__)\n"
     (away / "script.py").write_text(script)
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    # The installed copy is not the one whose coverage is asked for.
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
+    environment = {**inherited, "PYTHONPATH": str(installed)}
     ran = subprocess.run([sys.executable, "script.py"], cwd=away, env=environment, check=False,
                          capture_output=True, text=True)  # fmt: skip
     assert ran.returncode == 0, ran.stderr

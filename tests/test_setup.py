@@ -246,6 +246,11 @@ def with_pretended_environment(folder):
         (stamps / stamp).touch()
 
 
+def make(folder, *arguments):
+    """What make prints; quiet about folders, which it names when `make test` has called it."""
+    return run("make", "--no-print-directory", *arguments, cwd=folder)
+
+
 def refused(folder, *arguments, **options):
     """What make says when it refuses."""
     done = subprocess.run(
@@ -256,7 +261,7 @@ def refused(folder, *arguments, **options):
 
 
 def test_make_alone_lists_the_commands():
-    listed = run("make", "--no-print-directory", cwd=CHECKOUT)
+    listed = make(CHECKOUT)
     for target in ("env", "course", "test", "lint", "lab", "native", "lock", "clean"):
         assert f"make {target} " in listed
 
@@ -289,7 +294,7 @@ def test_a_failed_step_leaves_no_stamp(copy):
 def test_make_course_hands_its_variables_over_as_they_are(copy):
     with_pretended_environment(copy)
     path = "my data/a'b $(shell touch expanded) `touch run`; touch run"
-    lines = run("make", "course", f"DATASET={path}", "PROFILE=laptop", cwd=copy).splitlines()
+    lines = make(copy, "course", f"DATASET={path}", "PROFILE=laptop").splitlines()
     assert lines[-4:] == ["--dataset", path, "--profile", "laptop"]
     assert not (copy / "expanded").exists()
     assert not (copy / "run").exists()
@@ -297,7 +302,7 @@ def test_make_course_hands_its_variables_over_as_they_are(copy):
 
 def test_make_course_names_no_dataset_unless_told(copy):
     with_pretended_environment(copy)
-    lines = run("make", "course", cwd=copy).splitlines()
+    lines = make(copy, "course").splitlines()
     assert lines[2:] == ["course", "--notebooks", "notebooks", "--output", "build/course"]
 
 
