@@ -1,6 +1,7 @@
 from .folder import FOLD as FOLD
 from .folder import predict as predict
 from .folder import predict_files as predict_files
+from .prediction import NO_FLIPS as NO_FLIPS
 from .prediction import number_of_windows as number_of_windows
 from .prediction import predict_logits as predict_logits
 from .prediction import predict_volume as predict_volume

@@ -21,7 +21,7 @@ from nnunet_lib.datasets.nifti import ENDINGS
 from nnunet_lib.errors import InputError
 from nnunet_lib.evaluation import PROBABILITIES
 from nnunet_lib.files import read_json
-from nnunet_lib.inference.prediction import predict_volume
+from nnunet_lib.inference.prediction import NO_FLIPS, predict_volume
 from nnunet_lib.inference.settings import DEFAULTS, InferenceSettings
 from nnunet_lib.inference.windows import Network
 from nnunet_lib.planning import Plan
@@ -77,11 +77,6 @@ def predict(
     from nnunet_lib.model import load_network
 
     network, plan = load_network(model, f"checkpoint_{checkpoint}.npz")
-    if settings.tta and not plan.mirrored:
-        tqdm.write(
-            f"{model}: was trained without mirroring, so there are no flips to average over. "
-            "Train with --flip-probability 0.5 for that."
-        )
     cases = find_images(input, len(plan.channels))
     if subset == "validation":
         cases = _validation_cases(model, cases)
@@ -118,6 +113,8 @@ def predict_files(
     """
     tasks = _tasks(cases, output, one_file)
     _require_readable(tasks, plan)
+    if settings.tta and not plan.mirrored:
+        tqdm.write(NO_FLIPS)
     faults = []
     for task in tqdm(tasks, "predict", unit="case"):
         try:

@@ -14,6 +14,10 @@ from nnunet_lib.inference.windows import Network, Progress, sliding_window, wind
 from nnunet_lib.planning import Plan
 from nnunet_lib.preprocessing import preprocess_case
 
+NO_FLIPS = (
+    "No test-time augmentation: a network that trained without mirroring has no flips to average "
+    "over. Train with --flip-probability 0.5 for that."
+)
 BAR_AFTER_SECONDS = 2.0  # a case that is done sooner needs no progress bar of its own
 
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import write_json
-from nnunet_lib.inference import FOLD
+from nnunet_lib.inference import FOLD, NO_FLIPS
 from nnunet_lib.loading import CaseFiles, Fold, LoaderSettings, split_folds, training_batches
 from nnunet_lib.model import (
     BEST,
@@ -78,6 +78,8 @@ def train(
     _prepare(run, plan, fold, settings)
     tf.keras.utils.set_random_seed(settings.seed)
     log = RunLog(run, show_progress)
+    if settings.inference.tta and not plan.mirrored:
+        log.say(NO_FLIPS)
     try:
         job = _Job(preprocessed, run, plan, fold, loader, settings)
         return _Trainer(job, log, started).run_all()

@@ -71,6 +71,14 @@ def test_an_epochs_loss_is_the_mean_over_that_epoch(
     assert np.all(np.abs(losses - losses[0]) < 0.15 * losses[0])
 
 
+def test_asking_for_flips_without_mirroring_is_answered(
+    tiny_3d: PreprocessedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = replace(SHORT, epochs=1, inference=InferenceSettings(tta=True))
+    train(tiny_3d, tmp_path / "run", settings)
+    assert "No test-time augmentation" in capsys.readouterr().out
+
+
 def test_the_same_seed_gives_the_same_losses(
     short_run: TrainingResult, tiny_3d: PreprocessedDataset, tmp_path: Path
 ) -> None:
