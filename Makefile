@@ -14,10 +14,13 @@ DATASET  ?=
 PROFILE  ?=
 PORT     ?= 8888
 BROWSER  ?= yes
+OUTPUT   ?= build/course
 # Taken literally: a dollar sign in a path is part of the path.
 override DATASET := $(value DATASET)
 override PROFILE := $(value PROFILE)
-export DATASET PROFILE PORT BROWSER
+export DATASET PROFILE PORT OUTPUT
+# Python reads a variable of this name too, and takes it for a program.
+unexport BROWSER
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -77,7 +80,7 @@ if $(NATIVE_HERE); then \
 		{ echo "Horovod or DALI's plugin was built, but does not import:" >&2; \
 		"$$python" -c 'import horovod.tensorflow, nvidia.dali.plugin.tf'; exit 1; }; \
 else \
-	echo "Skipping Horovod and DALI: they exist for Linux on x86-64 only. The course runs without."; \
+	echo "Skipping Horovod and DALI: they exist for Linux on x86-64 only. The library works without; training needs DALI."; \
 fi
 endef
 
@@ -122,12 +125,12 @@ native: ## add Horovod, DALI's plugin and nnunet_lib to an active conda environm
 
 # The course --------------------------------------------------------------------------------------
 
-course: env ## run every notebook into build/course (DATASET=path, PROFILE=ci|laptop|gpu)
-	@$(VPYTHON) -m nnunet_lib course --notebooks notebooks --output build/course \
+course: env ## run every notebook into build/course (DATASET=path, PROFILE=ci|laptop|gpu, OUTPUT=path)
+	@$(VPYTHON) -m nnunet_lib course --notebooks notebooks --output "$$OUTPUT" \
 		$${DATASET:+--dataset "$$DATASET"} $${PROFILE:+--profile "$$PROFILE"}
 
 lab: env ## open JupyterLab on notebooks/ (PORT=8888, BROWSER=no)
-	@set --; [ "$$BROWSER" != no ] || set -- --no-browser; \
+	@set --; [ "$(filter no,$(BROWSER))" = "" ] || set -- --no-browser; \
 	[ "$$(id -u)" != 0 ] || set -- "$$@" --allow-root; \
 	$(VPYTHON) -m jupyterlab --notebook-dir=notebooks --port="$$PORT" "$$@" \
 		--LabApp.news_url=None --LabApp.extension_manager=readonly \

@@ -96,7 +96,7 @@ def _plan(arguments: Arguments) -> None:
     from nnunet_lib.planning import PlannerSettings, plan_dataset
 
     dataset = Dataset.open(arguments.data)
-    require_valid(dataset)
+    require_valid(dataset, arguments.workers, progress=True)
     settings = settings_from(arguments, PlannerSettings())
     _, plan = plan_dataset(dataset, settings, workers=arguments.workers)
     plan.save(arguments.output)
@@ -117,10 +117,14 @@ def _preprocess(arguments: Arguments) -> None:
     from nnunet_lib.preprocessing import preprocess
 
     dataset = Dataset.open(arguments.data)
-    require_valid(dataset)
+    require_valid(dataset, arguments.workers, progress=True)
     fingerprint = None
+    before = arguments.results / f"{arguments.dimensions or 3}d" / "plan.json"
     if arguments.plan is not None:
         plan = Plan.load(arguments.plan)
+    elif before.is_file():
+        print(f"Following the plan that is there: {before}")
+        plan = Plan.load(before)
     else:
         settings = PlannerSettings(dimensions=arguments.dimensions or 3)
         fingerprint, plan = plan_dataset(dataset, settings, workers=arguments.workers)

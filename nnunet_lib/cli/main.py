@@ -21,6 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"{parsed.command}: {error}", file=sys.stderr)
         return WRONG_INPUT
+    except OSError as error:  # a full disk, a folder where a file should be, no permission
+        place = error.filename2 or error.filename or "a file"
+        print(f"{parsed.command}: {place}: {error.strerror}.", file=sys.stderr)
+        return WRONG_INPUT
     except KeyboardInterrupt:
         print(f"\n{parsed.command}: interrupted.", file=sys.stderr)
         return INTERRUPTED

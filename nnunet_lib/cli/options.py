@@ -49,7 +49,11 @@ _ALL = (
     Option("--input", "input", "an image, or a folder of images", "path", Path),
     Option("--model", "model", "a run folder that `train` has written", "folder", Path),
     Option(
-        "--plan", "plan", "a plan that `plan` has written; made anew if not given", "file", Path
+        "--plan",
+        "plan",
+        "from `plan`; else the one in --results, or a new one",
+        "file",
+        Path,
     ),
     Option("--predictions", "predictions", "the folder of predicted label maps", "folder", Path),
     Option("--labels", "labels", "the folder of true label maps", "folder", Path),
@@ -63,7 +67,12 @@ _ALL = (
     Option("--dim", "dimensions", "2D slices or 3D volumes", parse=int, choices=(2, 3)),
     Option("--patch-size", "patch_size", "patch, coarsest axis first", "voxels", int, many=True),
     Option(
-        "--target-spacing", "target_spacing", "spacing, coarsest axis first", "mm", float, many=True
+        "--target-spacing",
+        "target_spacing",
+        "z y x; in 2D the slice's axes",
+        "mm",
+        float,
+        many=True,
     ),
     Option("--memory", "memory_gigabytes", "memory that the network may take", "gigabytes", float),
     Option(

@@ -25,8 +25,8 @@ class Profile:
         cases: the most cases that a lesson takes from a dataset.
         phantom_cases: how many cases the phantom dataset gets.
         training_minutes: wall time that one training may take, validation included.
-        epochs: after which it ends sooner; None uses the whole time. A number gives the same
-            result on a busy machine as on an idle one.
+        epochs: after which it ends sooner; None uses the whole time. With a number a busy machine
+            trains as many steps as an idle one, unless they take longer than `training_minutes`.
         steps_per_epoch: training steps between two lines of the history.
         memory_gigabytes: the planner's budget for one training step; patch and batch follow.
         base_filters: channels of the finest level of the U-Net.
@@ -58,7 +58,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             purpose="shows that everything runs, in two minutes on two cores",
             cases=20,
             phantom_cases=10,
-            training_minutes=3.0,
+            training_minutes=10.0,
             epochs=10,
             steps_per_epoch=25,
             memory_gigabytes=0.5,

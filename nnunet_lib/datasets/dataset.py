@@ -90,8 +90,12 @@ def find_images(folder: Path, number_of_channels: int) -> tuple[Case, ...]:
     """
     if folder.is_file():
         file_ending(folder)
-        cases = _group(folder.parent, number_of_channels)
-        return tuple(case for case in cases if folder in case.images)
+        cases = tuple(
+            case for case in _group(folder.parent, number_of_channels) if folder in case.images
+        )
+        if not cases:
+            raise FindingError(folder, "is a hidden file", "Rename it")
+        return cases
     if not folder.is_dir():
         raise FindingError(folder, "is not a folder", "Name the folder that holds the images")
     cases = _group(folder, number_of_channels)

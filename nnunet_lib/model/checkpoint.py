@@ -91,6 +91,8 @@ def find_checkpoint(model: Path, name: str = LAST) -> Path:
         InputError: if there is none.
     """
     if model.is_file():
+        if name != LAST and model.name != name:
+            raise InputError(f"{model}: is one checkpoint, and another was asked for: {name}.")
         return model
     path = model / name
     if not path.is_file():

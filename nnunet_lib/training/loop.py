@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import write_json
-from nnunet_lib.inference import FOLD, NO_FLIPS
+from nnunet_lib.inference import FOLD, NO_FLIPS, number_of_windows
 from nnunet_lib.loading import CaseFiles, Fold, LoaderSettings, split_folds, training_batches
 from nnunet_lib.model import (
     BEST,
@@ -32,11 +33,13 @@ from nnunet_lib.training.log import METRICS, TENSORBOARD, EpochRecord, RunLog
 from nnunet_lib.training.optimisation import make_step
 from nnunet_lib.training.schedules import Budget, learning_rate_factor
 from nnunet_lib.training.settings import TrainingSettings
-from nnunet_lib.training.validation import validate, validate_case
+from nnunet_lib.training.validation import validate
 
 DEFAULT_EPOCHS = 20
 VALIDATION_SHARE = 0.1
 """The part of a time limit that the last validation may take."""
+LAST_INTERIM_VALIDATION = 0.8
+"""The part of the training time after which only the end validates."""
 
 PLAN = "plan.json"
 SETTINGS = "settings.json"
@@ -81,7 +84,8 @@ def train(
     if settings.inference.tta and not plan.mirrored:
         log.say(NO_FLIPS)
     try:
-        job = _Job(preprocessed, run, plan, fold, loader, settings)
+        data = replace(preprocessed, plan=plan)  # validation follows the run's plan too
+        job = _Job(data, run, plan, fold, loader, settings)
         return _Trainer(job, log, started).run_all()
     finally:
         log.close()
@@ -123,7 +127,7 @@ class _Trainer:
         self.steps_done = 0
         self.history: list[EpochRecord] = []
         self.best_dice: float | None = None
-        self.budget, self.validation_cases = self._plan_time()
+        self.budget, self.validation_cases, self.validation_seconds = self._plan_time()
 
     def run_all(self) -> TrainingResult:
         """Epoch after epoch, until the budget is used up; at least one."""
@@ -137,7 +141,7 @@ class _Trainer:
         patches = (self.steps_done - first_step) * self.job.plan.batch_size
         patches_per_second = patches / (time.monotonic() - began)
         finished = self._progress() >= 1.0
-        wanted = finished or epoch % self.job.settings.validation_interval == 0
+        wanted = finished or self._validates_after(epoch)
         validation_dice = self._validate() if wanted else None
         record = EpochRecord(
             epoch=epoch,
@@ -195,33 +199,48 @@ class _Trainer:
         cases = self.job.fold.validation[: self.validation_cases]
         return validate(self.network, self.job.data, cases, self.job.settings.inference)
 
-    def _plan_time(self) -> tuple[Budget, int]:
-        """The budget, and how many cases each validation predicts.
+    def _validates_after(self, epoch: int) -> bool:
+        """Whether an epoch before the last one validates.
 
-        One case is predicted before training: it tells how long a case takes, and that
-        validation works at all. Under a time limit the last validation gets at most
-        `VALIDATION_SHARE` of it, if need be on fewer cases, and training gets the rest.
+        Under a time limit it does not where that would leave too little time for the learning
+        rate to come down.
+        """
+        due = epoch % self.job.settings.validation_interval == 0
+        if self.budget.seconds is None:
+            return due
+        after = self._elapsed() + self.validation_seconds
+        return due and after < LAST_INTERIM_VALIDATION * self.budget.seconds
+
+    def _plan_time(self) -> tuple[Budget, int, float]:
+        """The budget, how many cases each validation predicts, and how many seconds that takes.
+
+        Under a time limit the last validation gets at most `VALIDATION_SHARE` of it, if need be
+        on fewer cases, and training gets the rest.
         """
         cases, settings = len(self.job.fold.validation), self.job.settings
         seconds_a_case = self._time_one_case()
         if settings.time_limit is None:
             epochs = settings.epochs or DEFAULT_EPOCHS
-            return Budget(epochs * settings.steps_per_epoch, None), cases
+            return Budget(epochs * settings.steps_per_epoch, None), cases, cases * seconds_a_case
         limit = 60 * settings.time_limit
         affordable = max(1, int(VALIDATION_SHARE * limit / seconds_a_case))
         if affordable < cases:
             self.log.say(f"Validating on {affordable} of {cases} cases, to keep the time limit.")
             cases = affordable
         steps = settings.epochs * settings.steps_per_epoch if settings.epochs else None
-        return Budget(steps, max(limit - cases * seconds_a_case, 1.0)), cases
+        seconds = cases * seconds_a_case
+        return Budget(steps, max(limit - seconds, 1.0)), cases, seconds
 
     def _time_one_case(self) -> float:
-        """Seconds to validate one case, once the network's graph has been traced."""
-        case, inference = self.job.fold.validation[0], self.job.settings.inference
-        validate_case(self.network, self.job.data, case, inference)
+        """Seconds to validate one case: those of one window, times the windows of a case."""
+        plan, inference = self.job.plan, self.job.settings.inference
+        window = np.zeros((1, *plan.patch_size, len(plan.channels)), np.float32)
+        self.network(window)  # traces the graph
         began = time.monotonic()
-        validate_case(self.network, self.job.data, case, inference)
-        return time.monotonic() - began
+        self.network(window)
+        seconds = time.monotonic() - began
+        shape = self.job.data.geometry(self.job.fold.validation[0]).shape
+        return seconds * number_of_windows(shape, plan, inference)
 
     def _elapsed(self) -> float:
         return time.monotonic() - self.started

@@ -1,5 +1,6 @@
 """Everything a user may set about training, with defaults measured on two CPU cores."""
 
+import math
 from dataclasses import dataclass
 
 from nnunet_lib.errors import InputError
@@ -10,6 +11,19 @@ from nnunet_lib.training.schedules import Scheduler
 AUGMENTATION = AugmentationSettings(flip_probability=0.0)
 """NVIDIA's list without mirroring. In the minutes that a CPU has, a network which must also know
 each structure's mirror images learns less: see the measurements in the README."""
+
+
+_POSITIVE = (
+    "time_limit",
+    "epochs",
+    "steps_per_epoch",
+    "validation_interval",
+    "learning_rate",
+    "gradient_clip",
+    "batch_size",
+    "base_filters",
+    "number_of_volumes",
+)
 
 
 @dataclass(frozen=True)
@@ -62,12 +76,13 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
-        if self.time_limit is not None and self.time_limit <= 0:
-            raise InputError(f"time limit {self.time_limit}: must be above 0 minutes.")
-        for name in ("epochs", "steps_per_epoch", "validation_interval", "batch_size"):
+        for name in _POSITIVE:
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name.replace('_', ' ')} {value}: must be at least 1.")
+            if value is not None and not 0 < value < math.inf:
+                unit = " minutes" if name == "time_limit" else ""
+                raise InputError(f"{name.replace('_', ' ')} {value}: must be above 0{unit}.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"weight decay {self.weight_decay}: must be at least 0.")
         if not 0 <= self.fold < self.number_of_folds:
             raise InputError(
                 f"fold {self.fold}: with {self.number_of_folds} folds, it must lie between 0 "

@@ -11,8 +11,16 @@ from nnunet_lib.errors import InputError
 from nnunet_lib.inference import InferenceSettings
 from nnunet_lib.loading import AugmentationSettings, split_folds
 from nnunet_lib.model import BEST, LAST, load_checkpoint
+from nnunet_lib.planning import Plan
 from nnunet_lib.preprocessing import PreprocessedDataset
-from nnunet_lib.training import TrainingResult, TrainingSettings, loop, read_metrics, train
+from nnunet_lib.training import (
+    TrainingResult,
+    TrainingSettings,
+    loop,
+    read_metrics,
+    train,
+    validation,
+)
 
 SHORT = TrainingSettings(
     number_of_folds=3, epochs=2, steps_per_epoch=2, validation_interval=1, learning_rate=1e-3
@@ -72,10 +80,23 @@ def test_an_epochs_loss_is_the_mean_over_that_epoch(
 
 
 def test_asking_for_flips_without_mirroring_is_answered(
-    tiny_3d: PreprocessedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_3d: PreprocessedDataset,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    plans = []
+    real = validation.predict_logits
+
+    def spy(network: object, image: object, plan: Plan, *others: object) -> object:
+        plans.append(plan)
+        return real(network, image, plan, *others)
+
+    monkeypatch.setattr(validation, "predict_logits", spy)
     settings = replace(SHORT, epochs=1, inference=InferenceSettings(tta=True))
     train(tiny_3d, tmp_path / "run", settings)
+    assert plans
+    assert not any(plan.mirrored for plan in plans)
     assert "No test-time augmentation" in capsys.readouterr().out
 
 
@@ -183,7 +204,13 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_a_word(
         ({"fold": 5}, "fold"),
         ({"epochs": 0}, "epochs"),
         ({"time_limit": 0.0}, "minutes"),
+        ({"time_limit": float("nan")}, "minutes"),
         ({"steps_per_epoch": 0}, "steps"),
+        ({"number_of_volumes": 0}, "volumes"),
+        ({"base_filters": 0}, "filters"),
+        ({"gradient_clip": 0.0}, "clip"),
+        ({"learning_rate": -1e-3}, "learning rate"),
+        ({"weight_decay": -1.0}, "weight decay"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(change: dict[str, float], word: str) -> None:
