@@ -63,7 +63,7 @@ class PlannerSettings:
         batch_size: patches a training step.
         small_batches: keep the batch to 2 volumes or 32 slices, even where more would fit. A CPU
             needs proportionally longer for a larger batch, and in the same minutes many small
-            steps teach more than few large ones. A GPU wants this off, as in nnU-Net.
+            steps are meant to teach more than few large ones (not measured). nnU-Net has this off.
     """
 
     dimensions: int = 3
@@ -327,7 +327,7 @@ def _small(batch_size: int, reason: str, settings: PlannerSettings) -> tuple[int
     limit = SMALL_BATCH[settings.dimensions]
     if not settings.small_batches or settings.batch_size is not None or batch_size <= limit:
         return batch_size, reason
-    return limit, f"Batch size: {batch_size} would fit, but many small steps suit a CPU better."
+    return limit, f"Batch size: {batch_size} would fit; kept small, for quick steps on a CPU."
 
 
 def _normalisation(
