@@ -1,4 +1,4 @@
-"""Everything a user may set about training, with defaults for a CPU; the README says what was measured."""
+"""What a user may set about training. The README says which defaults were measured."""
 
 import math
 from dataclasses import dataclass
