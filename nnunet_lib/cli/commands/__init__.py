@@ -1,0 +1,18 @@
+"""The commands, one module each: its options, and the call of the library that it stands for.
+
+Stages are imported inside the functions, so that `--help` answers at once.
+"""
+
+from nnunet_lib.cli.commands import course, evaluate, phantom, plan, predict, preprocess, train
+from nnunet_lib.cli.commands.command import Command
+
+ALL: tuple[Command, ...] = (
+    phantom.COMMAND,
+    plan.COMMAND,
+    preprocess.COMMAND,
+    train.COMMAND,
+    predict.COMMAND,
+    evaluate.COMMAND,
+    course.COMMAND,
+)
+"""In the order in which people use them."""

@@ -1,0 +1,61 @@
+"""`train`: from preprocessed cases to a run folder."""
+
+from nnunet_lib.cli.commands.command import WINDOW_FLAGS, Arguments, Command, Parser
+from nnunet_lib.cli.options import add_options, add_settings, settings_from
+
+_TRAINING_FLAGS = (
+    "--fold",
+    "--nfolds",
+    "--time-limit",
+    "--epochs",
+    "--steps-per-epoch",
+    "--learning-rate",
+    "--scheduler",
+    "--weight-decay",
+    "--gradient-clip",
+    "--deep-supervision",
+    "--include-background",
+    "--batch-size",
+    "--base-filters",
+    "--oversampling",
+    "--nvol",
+    "--validation-interval",
+    "--seed",
+    "--overwrite",
+)
+_AUGMENTATION_FLAGS = ("--augment", "--flip-probability")
+
+
+def _options(parser: Parser) -> None:
+    from nnunet_lib.training.settings import TrainingSettings
+
+    defaults = TrainingSettings()
+    add_options(parser, "--data", "--results")
+    add_options(parser, "--dim", dimensions=3)
+    add_settings(parser, defaults, _TRAINING_FLAGS)
+    add_settings(parser, defaults.augmentation, _AUGMENTATION_FLAGS)
+    add_settings(parser, defaults.inference, WINDOW_FLAGS)
+
+
+def _run(arguments: Arguments) -> None:
+    from nnunet_lib.preprocessing import PreprocessedDataset
+    from nnunet_lib.training import TrainingSettings, train
+
+    defaults = TrainingSettings()
+    settings = settings_from(
+        arguments,
+        defaults,
+        augmentation=settings_from(arguments, defaults.augmentation),
+        inference=settings_from(arguments, defaults.inference),
+    )
+    preprocessed = PreprocessedDataset.open(arguments.data, arguments.dimensions)
+    result = train(preprocessed, arguments.results, settings)
+    last = result.history[-1]
+    score = "none" if last.validation_dice is None else f"{last.validation_dice:.4f}"
+    print(
+        f"{last.step} steps in {last.seconds / 60:.1f} minutes, "
+        f"validation Dice {score}: {result.run}"
+    )
+
+
+COMMAND = Command("train", "train one fold", _options, _run)
