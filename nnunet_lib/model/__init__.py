@@ -1,33 +1,9 @@
-"""The U-Net in 2D and 3D, and its checkpoint files. Taught in lessons 04 and 06."""
+"""The U-Net in 2D and 3D, and its checkpoint files. Taught in lessons 04 and 06.
 
-from nnunet_lib.model.blocks import InstanceNormalization
-from nnunet_lib.model.checkpoint import (
-    BEST,
-    LAST,
-    Checkpoint,
-    assign_arrays,
-    find_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-    variable_arrays,
-)
-from nnunet_lib.model.network import Network, as_network, load_network
-from nnunet_lib.model.unet import build_unet, head_strides, number_of_heads
+The names listed in __init__.pyi are imported when they are first used, so that reading the
+settings (as the command line does for `--help`) does not import TensorFlow.
+"""
 
-__all__ = [
-    "BEST",
-    "LAST",
-    "Checkpoint",
-    "InstanceNormalization",
-    "Network",
-    "as_network",
-    "assign_arrays",
-    "build_unet",
-    "find_checkpoint",
-    "head_strides",
-    "load_checkpoint",
-    "load_network",
-    "number_of_heads",
-    "save_checkpoint",
-    "variable_arrays",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,17 @@
+from .blocks import InstanceNormalization as InstanceNormalization
+from .checkpoint import BEST as BEST
+from .checkpoint import LAST as LAST
+from .checkpoint import Checkpoint as Checkpoint
+from .checkpoint import assign_arrays as assign_arrays
+from .checkpoint import find_checkpoint as find_checkpoint
+from .checkpoint import load_checkpoint as load_checkpoint
+from .checkpoint import save_checkpoint as save_checkpoint
+from .checkpoint import variable_arrays as variable_arrays
+from .compute import ComputeSettings as ComputeSettings
+from .compute import Precision as Precision
+from .network import Network as Network
+from .network import as_network as as_network
+from .network import load_network as load_network
+from .unet import build_unet as build_unet
+from .unet import head_strides as head_strides
+from .unet import number_of_heads as number_of_heads
