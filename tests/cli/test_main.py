@@ -13,7 +13,6 @@ from nnunet_lib.cli import main
 from nnunet_lib.cli.main import make_parser
 from nnunet_lib.cli.options import OPTIONS, settings_from
 from nnunet_lib.inference import InferenceSettings
-from nnunet_lib.loading import AugmentationSettings
 from nnunet_lib.planning import PlannerSettings
 from nnunet_lib.training.settings import TrainingSettings
 
@@ -70,25 +69,6 @@ def test_defaults_are_those_of_the_settings(line: str, settings: Any) -> None:
 def test_every_option_is_used_by_a_command() -> None:
     used = {flag for parser in subparsers().values() for flag in parser._option_string_actions}
     assert OPTIONS.keys() <= used
-
-
-@pytest.mark.parametrize("command", subparsers())
-def test_every_option_of_a_command_is_read(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An option that nothing reads is a promise that nothing keeps."""
-    import inspect
-
-    from nnunet_lib.cli import commands
-
-    (found,) = [item for item in commands.ALL if item.name == command]
-    source = inspect.getsource(found.run)
-    settings = (TrainingSettings, InferenceSettings, PlannerSettings, AugmentationSettings)
-    read = {"TrainingSettings": settings[:2] + settings[3:]}  # its parts are read with it
-    classes = [c for name in settings if f"{name.__name__}()" in source
-               for c in read.get(name.__name__, (name,))]  # fmt: skip
-    in_settings = {field.name for c in classes for field in fields(c)}
-    for action in subparsers()[command]._actions:
-        if action.dest != "help" and action.dest not in in_settings:
-            assert f"arguments.{action.dest}" in source, action.dest
 
 
 def test_help_imports_no_tensorflow() -> None:
