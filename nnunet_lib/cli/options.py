@@ -141,6 +141,19 @@ _ALL = (
         "epochs",
         int,
     ),
+    Option(
+        "--checkpoint-interval",
+        "checkpoint_interval",
+        "steps between checkpoints within an epoch; each epoch's end writes one anyway",
+        "steps",
+        int,
+    ),
+    Option(
+        "--resume",
+        "resume",
+        "go on with the run that the folder holds; start it if there is none",
+        switch=True,
+    ),
     # Predict
     Option("--tta", "tta", "average over all flips (test-time augmentation)", switch=True),
     Option("--overlap", "overlap", "least overlap of neighbouring windows", "share", float),

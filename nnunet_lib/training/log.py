@@ -1,12 +1,15 @@
 """What a run writes down: one JSON line an epoch, the same for TensorBoard, a progress bar."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 from tqdm.auto import tqdm
+
+from nnunet_lib.files import replacing
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
@@ -42,8 +45,12 @@ class RunLog:
     The bar runs from 0 to 100 per cent of the budget, whether that is steps or minutes.
     """
 
-    def __init__(self, run: Path, show_progress: bool = True) -> None:
+    def __init__(
+        self, run: Path, show_progress: bool = True, history: Sequence[EpochRecord] = ()
+    ) -> None:
         self.metrics = run / METRICS
+        with replacing(self.metrics) as temporary:  # without what came after the last checkpoint
+            temporary.write_text("".join(map(_line, history)), encoding="utf-8")
         self.writer = tf.summary.create_file_writer(str(run / TENSORBOARD))
         layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
         self.bar = tqdm(total=100.0, desc="train", bar_format=layout, disable=not show_progress)
@@ -58,7 +65,7 @@ class RunLog:
     def epoch(self, record: EpochRecord) -> None:
         """Write one epoch's record everywhere."""
         with self.metrics.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(asdict(record)) + "\n")
+            lines.write(_line(record))
         values = asdict(record)
         step = values.pop("step")
         with self.writer.as_default(step=step):
@@ -79,10 +86,33 @@ class RunLog:
         self.writer.close()
 
 
+class NoLog:
+    """What every rank but the first writes down: nothing."""
+
+    def step(self, progress: float, loss: float) -> None:
+        """Show nothing."""
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Write nothing."""
+
+    def say(self, sentence: str) -> None:
+        """Print nothing."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
 def read_metrics(run: Path) -> tuple[EpochRecord, ...]:
-    """The records of a run, in order; empty if it has none yet."""
+    """The records of a run, in order; empty if it has none yet.
+
+    A last line that a killed process left unfinished is passed over.
+    """
     path = run / METRICS
     if not path.is_file():
         return ()
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return tuple(EpochRecord(**json.loads(line)) for line in lines)
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return tuple(EpochRecord(**json.loads(line)) for line in lines if line.endswith("\n"))
+
+
+def _line(record: EpochRecord) -> str:
+    return json.dumps(asdict(record)) + "\n"

@@ -1,11 +1,12 @@
 """What a user may set about training. The README says which defaults were measured."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nnunet_lib.errors import InputError
 from nnunet_lib.inference.settings import DEFAULTS, InferenceSettings
 from nnunet_lib.loading import AugmentationSettings
+from nnunet_lib.model.compute import ComputeSettings
 from nnunet_lib.training.schedules import Scheduler
 
 AUGMENTATION = AugmentationSettings(flip_probability=0.0)
@@ -18,6 +19,7 @@ _POSITIVE = (
     "epochs",
     "steps_per_epoch",
     "validation_interval",
+    "checkpoint_interval",
     "learning_rate",
     "gradient_clip",
     "batch_size",
@@ -49,7 +51,11 @@ class TrainingSettings:
         augmentation: what is done to patches, and how often.
         validation_interval: epochs between validations; the last epoch always validates.
         inference: sliding window and test-time augmentation used for validation.
+        checkpoint_interval: steps between two checkpoints within an epoch; the end of an epoch
+            always writes one. None writes no others.
+        compute: precision and compilation of the network.
         seed: of weights, folds, shuffling and augmentation.
+        resume: go on where the run in the folder stopped, or start it if there is none.
         overwrite: replace a run that the folder already holds.
     """
 
@@ -70,8 +76,11 @@ class TrainingSettings:
     number_of_volumes: int = 4
     augmentation: AugmentationSettings = AUGMENTATION
     validation_interval: int = 4
+    checkpoint_interval: int | None = None
     inference: InferenceSettings = DEFAULTS
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
     seed: int = 0
+    resume: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -81,6 +90,8 @@ class TrainingSettings:
             if value is not None and not 0 < value < math.inf:
                 unit = " minutes" if name == "time_limit" else ""
                 raise InputError(f"{name.replace('_', ' ')} {value}: must be above 0{unit}.")
+        if self.resume and self.overwrite:
+            raise InputError("resume and overwrite: a run is either gone on with or replaced.")
         if not 0 <= self.weight_decay < math.inf:
             raise InputError(f"weight decay {self.weight_decay}: must be at least 0.")
         if not 0 <= self.fold < self.number_of_folds:

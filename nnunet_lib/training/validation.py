@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nnunet_lib.distributed import ALONE, Ranks
 from nnunet_lib.evaluation import dice, mean_dice
 from nnunet_lib.inference import InferenceSettings, predict_logits
 from nnunet_lib.model import Network
@@ -24,11 +25,28 @@ def validate_case(
     return {label: dice(prediction, truth, label) for label in range(1, len(data.plan.labels))}
 
 
+def validate_cases(
+    network: Network,
+    data: PreprocessedDataset,
+    identifiers: Sequence[str],
+    settings: InferenceSettings,
+    ranks: Ranks = ALONE,
+) -> dict[str, CaseDice]:
+    """`validate_case` of every case, shared out over the ranks; every rank gets all of them."""
+    own = {
+        case: list(validate_case(network, data, case, settings).items())
+        for case in ranks.share(identifiers)
+    }
+    everybodys = {case: dict(items) for part in ranks.gather(own) for case, items in part.items()}
+    return {case: everybodys[case] for case in identifiers}
+
+
 def validate(
     network: Network,
     data: PreprocessedDataset,
     identifiers: Sequence[str],
     settings: InferenceSettings,
+    ranks: Ranks = ALONE,
 ) -> float | None:
     """Mean Dice over classes of the mean over cases; None if no case has any foreground."""
-    return mean_dice([validate_case(network, data, case, settings) for case in identifiers])
+    return mean_dice(list(validate_cases(network, data, identifiers, settings, ranks).values()))

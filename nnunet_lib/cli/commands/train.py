@@ -20,7 +20,9 @@ _TRAINING_FLAGS = (
     "--oversampling",
     "--nvol",
     "--validation-interval",
+    "--checkpoint-interval",
     "--seed",
+    "--resume",
     "--overwrite",
 )
 _AUGMENTATION_FLAGS = ("--augment", "--flip-probability")
@@ -38,6 +40,7 @@ def _options(parser: Parser) -> None:
 
 
 def _run(arguments: Arguments) -> None:
+    from nnunet_lib.distributed import join
     from nnunet_lib.preprocessing import PreprocessedDataset
     from nnunet_lib.training import TrainingSettings, train
 
@@ -50,6 +53,8 @@ def _run(arguments: Arguments) -> None:
     )
     preprocessed = PreprocessedDataset.open(arguments.data, arguments.dimensions)
     result = train(preprocessed, arguments.results, settings)
+    if not join().is_first:
+        return
     last = result.history[-1]
     score = "none" if last.validation_dice is None else f"{last.validation_dice:.4f}"
     print(

@@ -1,4 +1,4 @@
-"""Adam with an L2 term, gradient clipping, and one training step.
+"""One training step: loss, gradients averaged over ranks and clipped, update.
 
 Taught in lessons 05 and 06.
 """
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from nnunet_lib.distributed import ALONE, Ranks
 from nnunet_lib.model import head_strides
 from nnunet_lib.planning import Plan
 from nnunet_lib.training.losses import deep_supervision_loss
@@ -34,10 +35,13 @@ def make_step(
     optimiser: tf.keras.optimizers.Optimizer,
     plan: Plan,
     settings: TrainingSettings,
+    ranks: Ranks = ALONE,
 ) -> Step:
     """One training step as a compiled graph: (image, label) -> loss, a scalar.
 
-    The image is (batch, *patch, channels) float32, the label (batch, *patch, 1) uint8.
+    The image is (batch, *patch, channels) float32, the label (batch, *patch, 1) uint8. With
+    several ranks each gives its own part of the batch; loss, gradients and update are those of
+    the whole.
     """
     strides = head_strides(plan, len(model.outputs))
     variables = model.trainable_variables
@@ -49,10 +53,10 @@ def make_step(
             logits = model(image, training=True)
             logits = logits if isinstance(logits, list) else [logits]
             loss = deep_supervision_loss(logits, label, strides, settings.include_background)
-        gradients = tape.gradient(loss, variables)
+        gradients = ranks.gradient_tape(tape).gradient(loss, variables)
         gradients, _ = tf.clip_by_global_norm(gradients, settings.gradient_clip)
         gradients = add_weight_decay(gradients, variables, settings.weight_decay)
         optimiser.apply_gradients(zip(gradients, variables, strict=True))
-        return loss
+        return ranks.total(loss) / ranks.size
 
     return step

@@ -7,7 +7,7 @@ import tensorflow as tf
 from nnunet_lib.model import build_unet
 from nnunet_lib.planning import Normalisation, Plan
 from nnunet_lib.training import TrainingSettings
-from nnunet_lib.training.optimisation import add_weight_decay, make_step
+from nnunet_lib.training.step import add_weight_decay, make_step
 
 PLAN = Plan(
     dataset="made up",

@@ -1,0 +1,154 @@
+"""What is decided before a run starts, and stays: data, fold, plan, loader, processes."""
+
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from nnunet_lib.distributed import Ranks
+from nnunet_lib.errors import InputError
+from nnunet_lib.files import read_json, write_json
+from nnunet_lib.inference import FOLD
+from nnunet_lib.loading import CaseFiles, Fold, LoaderSettings, split_folds
+from nnunet_lib.model import BEST, LAST, Checkpoint
+from nnunet_lib.planning import Plan
+from nnunet_lib.planning.topology import stage_filters
+from nnunet_lib.preprocessing import PreprocessedDataset
+from nnunet_lib.training.log import METRICS, TENSORBOARD
+from nnunet_lib.training.settings import TrainingSettings
+from nnunet_lib.training.state import SETTINGS, load_last
+
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of training.
+
+    Attributes:
+        data: the preprocessed cases; its plan is the run's, so that validation follows it too.
+        run: the folder to write.
+        fold: which cases train and which validate.
+        loader: how batches are drawn; the batch size is that of one process.
+        settings: what the user decided.
+        ranks: the processes that train together.
+    """
+
+    data: PreprocessedDataset
+    run: Path
+    fold: Fold
+    loader: LoaderSettings
+    settings: TrainingSettings
+    ranks: Ranks
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of this run."""
+        return self.data.plan
+
+    @property
+    def training_cases(self) -> list[CaseFiles]:
+        """The files of the cases to train on."""
+        data = self.data
+        names = self.fold.training
+        return [CaseFiles(data.image_path(name), data.label_path(name)) for name in names]
+
+
+def open_job(
+    preprocessed: PreprocessedDataset, run: Path, settings: TrainingSettings, ranks: Ranks
+) -> tuple[Job, Checkpoint | None]:
+    """Decide what a run is, make its folder, and find where it goes on from.
+
+    Returns:
+        The job, and on rank 0 the checkpoint of a run that is resumed; None for a new one.
+
+    Raises:
+        InputError: on every rank alike, if the folder holds a run and the settings do not say
+            what to do with it, or that run was another one.
+    """
+    plan = plan_of(preprocessed.plan, settings)
+    loader = _loader_settings(plan, settings)
+    folds = split_folds(preprocessed.identifiers, settings.number_of_folds, settings.seed)
+    data = replace(preprocessed, plan=plan)
+    job = Job(data, run, folds[settings.fold], loader, settings, ranks)
+    checkpoint, refusal = _open_folder(job) if ranks.is_first else (None, None)
+    refusal = ranks.agree(refusal)
+    if refusal is not None:
+        raise InputError(refusal)
+    return job, checkpoint
+
+
+def plan_of(plan: Plan, settings: TrainingSettings) -> Plan:
+    """The plan with what this run sets differently, so that the checkpoint tells the truth.
+
+    A 2D batch that the plan chose is rounded down to what its volumes can share evenly.
+    """
+    filters, batch_size = plan.filters, settings.batch_size or plan.batch_size
+    if settings.base_filters is not None:
+        filters = stage_filters(len(plan.filters), settings.base_filters, plan.dimensions)
+    if plan.dimensions == 2 and settings.batch_size is None:
+        volumes = settings.number_of_volumes
+        batch_size = max(volumes, batch_size - batch_size % volumes)
+    augmentation = settings.augmentation
+    mirrored = augmentation.enabled and augmentation.flip_probability > 0
+    return replace(plan, filters=filters, batch_size=batch_size, mirrored=mirrored)
+
+
+def _loader_settings(plan: Plan, settings: TrainingSettings) -> LoaderSettings:
+    """What the loader needs to know, from the plan and from this run's settings."""
+    return LoaderSettings(
+        batch_size=plan.batch_size,
+        patch_size=plan.patch_size,
+        dimensions=plan.dimensions,
+        foreground_oversampling=settings.foreground_oversampling,
+        number_of_volumes=settings.number_of_volumes,
+        seed=settings.seed,
+        augmentation=settings.augmentation,
+    )
+
+
+def _open_folder(job: Job) -> tuple[Checkpoint | None, str | None]:
+    """The checkpoint to go on from, or what is wrong; only the first rank looks and writes."""
+    try:
+        checkpoint = None
+        if job.settings.resume:
+            checkpoint = load_last(job.run, job.plan, job.settings)
+        else:
+            _clear(job.run, job.settings.overwrite)
+        _require_same_fold(job, checkpoint)
+        _describe(job)
+    except InputError as error:
+        return None, str(error)
+    return checkpoint, None
+
+
+def _clear(run: Path, overwrite: bool) -> None:
+    """Make room for a new run."""
+    if not ((run / LAST).exists() or (run / METRICS).exists()):
+        return
+    if not overwrite:
+        raise InputError(
+            f"{run}: holds a training run already. Name another folder, or add --resume to go "
+            "on with it, or --overwrite to replace it."
+        )
+    for name in (LAST, BEST, METRICS):
+        (run / name).unlink(missing_ok=True)
+    shutil.rmtree(run / TENSORBOARD, ignore_errors=True)
+
+
+def _require_same_fold(job: Job, checkpoint: Checkpoint | None) -> None:
+    """Cases may have been added or removed since the run began: then it would be another run."""
+    if checkpoint is None:
+        return
+    before = read_json(job.run / FOLD)
+    if before != {name: list(cases) for name, cases in asdict(job.fold).items()}:
+        raise InputError(
+            f"{job.run / FOLD}: the run was trained on other cases than the data holds now. "
+            "Resume with the same preprocessed cases, or train in another folder."
+        )
+
+
+def _describe(job: Job) -> None:
+    """Write what the run is about."""
+    job.plan.save(job.run / PLAN)
+    write_json(job.run / FOLD, asdict(job.fold))
+    write_json(job.run / SETTINGS, asdict(job.settings))
