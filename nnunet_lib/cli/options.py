@@ -63,6 +63,9 @@ _ALL = (
     Option("--cases", "cases", "labelled cases to make", "number", int),
     Option("--modality", "modality", "kind of scan", choices=("mri", "ct")),
     Option("--channels", "channels", "image channels; CT has one", "number", int),
+    # Download
+    Option("--task", "task", "task of the Medical Segmentation Decathlon, 01 to 10", "number"),
+    Option("--base-url", "base_url", "where the archives lie, if you have a mirror", "address"),
     # Plan
     Option("--dim", "dimensions", "2D slices or 3D volumes", parse=int, choices=(2, 3)),
     Option("--patch-size", "patch_size", "patch, coarsest axis first", "voxels", int, many=True),

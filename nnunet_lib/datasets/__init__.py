@@ -1,7 +1,11 @@
-"""Datasets: reading, checking and making them, and NIfTI in and out. Taught in lesson 01."""
+"""Datasets: reading, checking and making them, and NIfTI in and out. Taught in lesson 01.
+
+Fetching them is in `nnunet_lib.datasets.download`: only who does it should load an HTTP library.
+"""
 
 from nnunet_lib.datasets.cropping import Box, bounding_box, box_slices, nonzero_mask
 from nnunet_lib.datasets.dataset import Case, Dataset, find_images
+from nnunet_lib.datasets.decathlon import TASKS, DecathlonTask, find_task
 from nnunet_lib.datasets.findings import Finding
 from nnunet_lib.datasets.nifti import (
     ENDINGS,
@@ -23,9 +27,11 @@ from nnunet_lib.datasets.validation import require_valid, validate
 
 __all__ = [
     "ENDINGS",
+    "TASKS",
     "Box",
     "Case",
     "Dataset",
+    "DecathlonTask",
     "Finding",
     "Header",
     "LabelMap",
@@ -34,6 +40,7 @@ __all__ = [
     "box_slices",
     "file_ending",
     "find_images",
+    "find_task",
     "grid_difference",
     "make_phantom",
     "nonzero_mask",

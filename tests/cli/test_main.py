@@ -19,6 +19,7 @@ from nnunet_lib.training.settings import TrainingSettings
 # What scripts rely on: these lines must parse, whatever else is added.
 CONTRACT = [
     "phantom --output d --cases 3 --modality ct --channels 1 --seed 4",
+    "download --task 04 --output data",
     "plan --data d --output plan.json --dim 2 --patch-size 32 32 --target-spacing 1 1.5",
     "preprocess --data d --results p --dim 3 --exec-mode val --plan plan.json --workers 2",
     "train --data p --results r --fold 1 --dim 2 --time-limit 15",
@@ -82,6 +83,7 @@ def test_help_imports_no_tensorflow() -> None:
 @pytest.mark.parametrize(
     ("line", "word"),
     [
+        ("download --task 11 --output d", "01_BrainTumour"),
         ("plan --data missing --output plan.json", "missing"),
         ("preprocess --data missing --results p", "missing"),
         ("train --data missing --results r", "missing"),

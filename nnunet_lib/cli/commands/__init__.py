@@ -3,11 +3,21 @@
 Stages are imported inside the functions, so that `--help` answers at once.
 """
 
-from nnunet_lib.cli.commands import course, evaluate, phantom, plan, predict, preprocess, train
+from nnunet_lib.cli.commands import (
+    course,
+    download,
+    evaluate,
+    phantom,
+    plan,
+    predict,
+    preprocess,
+    train,
+)
 from nnunet_lib.cli.commands.command import Command
 
 ALL: tuple[Command, ...] = (
     phantom.COMMAND,
+    download.COMMAND,
     plan.COMMAND,
     preprocess.COMMAND,
     train.COMMAND,
