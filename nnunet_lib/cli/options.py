@@ -129,6 +129,19 @@ _ALL = (
         float,
     ),
     Option("--nvol", "number_of_volumes", "volumes that a 2D batch comes from", "number", int),
+    Option(
+        "--norm",
+        "norm",
+        "what normalises features after each convolution; the plan's if not given",
+        choices=("instance", "batch", "group", "none"),
+    ),
+    Option(
+        "--negative-slope",
+        "negative_slope",
+        "of the leaky ReLU; the plan's if not given",
+        "slope",
+        float,
+    ),
     Option("--augment", "enabled", "change patches at random while training", switch=True),
     Option(
         "--flip-probability",

@@ -1,4 +1,6 @@
+from .blocks import Blocks as Blocks
 from .blocks import InstanceNormalization as InstanceNormalization
+from .blocks import number_of_groups as number_of_groups
 from .checkpoint import BEST as BEST
 from .checkpoint import LAST as LAST
 from .checkpoint import Checkpoint as Checkpoint

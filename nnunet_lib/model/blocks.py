@@ -1,14 +1,20 @@
-"""The U-Net's building blocks: normalisation, convolution block, step up.
+"""The U-Net's building blocks: normalisation, convolution block, step up, output head.
 
 Taught in lesson 04. All tensors are channels last: (batch, *spatial, channels).
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-LEAKY_RELU_SLOPE = 0.01
-INSTANCE_NORM_EPSILON = 1e-5
+from nnunet_lib.model.compute import Precision
+from nnunet_lib.planning import Norm, Plan
+
+NORM_EPSILON = 1e-5
+BATCH_NORM_MOMENTUM = 0.9
+"""How much of the moving statistics each training step keeps."""
+MAXIMUM_GROUPS = 8
 
 
 @tf.keras.utils.register_keras_serializable("nnunet_lib")
@@ -20,7 +26,7 @@ class InstanceNormalization(tf.keras.layers.Layer):
     so a batch of two serves as well as a batch of a hundred.
     """
 
-    def __init__(self, epsilon: float = INSTANCE_NORM_EPSILON, **options: Any) -> None:
+    def __init__(self, epsilon: float = NORM_EPSILON, **options: Any) -> None:
         super().__init__(**options)
         self.epsilon = epsilon
 
@@ -43,57 +49,116 @@ class InstanceNormalization(tf.keras.layers.Layer):
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
-def convolution_block(
-    inputs: tf.Tensor,
-    filters: int,
-    kernel: tuple[int, ...],
-    strides: tuple[int, ...],
-    name: str,
-) -> tf.Tensor:
-    """Convolution, instance norm, leaky ReLU: (batch, *s, c) -> (batch, *s / strides, filters).
+def number_of_groups(channels: int) -> int:
+    """Groups of a group norm: the largest divisor of the channels up to `MAXIMUM_GROUPS`."""
+    return max(groups for groups in range(1, MAXIMUM_GROUPS + 1) if channels % groups == 0)
 
-    The convolution has no bias, because the normalisation would subtract it again.
+
+@dataclass(frozen=True)
+class Blocks:
+    """Makes the blocks of one network, which have these in common.
+
+    Attributes:
+        norm: instance; batch (Ioffe and Szegedy, arXiv:1502.03167); group (Wu and He,
+            arXiv:1803.08494); or none, and then the convolutions have a bias.
+        negative_slope: of the leaky ReLU.
+        precision: of convolutions and activations. Weights, norms and logits are float32.
     """
-    convolution = _layer("Conv", len(kernel))(
-        filters,
-        kernel,
-        strides,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_convolution",
-    )
-    normalised = InstanceNormalization(name=f"{name}_norm")(convolution(inputs))
-    return tf.keras.layers.LeakyReLU(LEAKY_RELU_SLOPE, name=f"{name}_activation")(normalised)
 
+    norm: Norm = "instance"
+    negative_slope: float = 0.01
+    precision: Precision = "float32"
 
-def double_block(
-    inputs: tf.Tensor,
-    filters: int,
-    kernel: tuple[int, ...],
-    strides: tuple[int, ...],
-    name: str,
-) -> tf.Tensor:
-    """Two convolution blocks, of which the first may stride: one stage of the U-Net."""
-    ones = (1,) * len(strides)
-    hidden = convolution_block(inputs, filters, kernel, strides, f"{name}_first")
-    return convolution_block(hidden, filters, kernel, ones, f"{name}_second")
+    @classmethod
+    def of(cls, plan: Plan, precision: Precision = "float32") -> "Blocks":
+        """The blocks that a plan asks for."""
+        return cls(plan.norm, plan.negative_slope, precision)
 
+    @property
+    def policy(self) -> str:
+        """Keras's name for this precision with float32 weights."""
+        return self.precision if self.precision == "float32" else f"mixed_{self.precision}"
 
-def up(inputs: tf.Tensor, filters: int, strides: tuple[int, ...], name: str) -> tf.Tensor:
-    """Transposed convolution whose kernel is its stride: (batch, *s, c) -> (batch, *s·strides, f).
+    def convolution(
+        self,
+        inputs: tf.Tensor,
+        filters: int,
+        kernel: tuple[int, ...],
+        strides: tuple[int, ...],
+        name: str,
+    ) -> tf.Tensor:
+        """Convolution, norm, leaky ReLU: (batch, *s, c) -> (batch, *s / strides, filters).
 
-    Each coarse voxel fills its own block of fine voxels, so no checkerboard can arise.
-    """
-    transposed = _layer("Conv", len(strides), "Transpose")
-    return transposed(filters, strides, strides, kernel_initializer="he_normal", name=name)(inputs)
+        The convolution has no bias where a norm follows, which would subtract it again.
+        """
+        convolution = _layer("Conv", len(kernel))(
+            filters,
+            kernel,
+            strides,
+            padding="same",
+            use_bias=self.norm == "none",
+            kernel_initializer="he_normal",
+            dtype=self.policy,
+            name=f"{name}_convolution",
+        )
+        normalised = self._normalise(convolution(inputs), f"{name}_norm")
+        activation = tf.keras.layers.LeakyReLU(
+            self.negative_slope, dtype=self.policy, name=f"{name}_activation"
+        )
+        return activation(normalised)  # rounds to the compute precision first
 
+    def stage(
+        self,
+        inputs: tf.Tensor,
+        filters: int,
+        kernel: tuple[int, ...],
+        strides: tuple[int, ...],
+        name: str,
+    ) -> tf.Tensor:
+        """Two convolution blocks, of which the first may stride: one stage of the U-Net."""
+        ones = (1,) * len(strides)
+        hidden = self.convolution(inputs, filters, kernel, strides, f"{name}_first")
+        return self.convolution(hidden, filters, kernel, ones, f"{name}_second")
 
-def output_head(inputs: tf.Tensor, classes: int, name: str) -> tf.Tensor:
-    """1x1 convolution to logits, in float32 whatever the compute precision is."""
-    dimensions = inputs.shape.rank - 2
-    convolution = _layer("Conv", dimensions)(classes, 1, name=f"{name}_convolution")
-    return tf.keras.layers.Activation("linear", dtype="float32", name=name)(convolution(inputs))
+    def up(self, inputs: tf.Tensor, filters: int, strides: tuple[int, ...], name: str) -> tf.Tensor:
+        """Transposed convolution with kernel = stride: (batch, *s, c) -> (batch, *s·strides, f).
+
+        Each coarse voxel fills its own block of fine voxels, so no checkerboard can arise.
+        """
+        transposed = _layer("Conv", len(strides), "Transpose")(
+            filters,
+            strides,
+            strides,
+            kernel_initializer="he_normal",
+            dtype=self.policy,
+            name=name,
+        )
+        return transposed(inputs)
+
+    def join(self, inputs: list[tf.Tensor], name: str) -> tf.Tensor:
+        """Feature maps of one grid side by side: (batch, *s, c) each -> (batch, *s, sum of c)."""
+        return tf.keras.layers.Concatenate(dtype=self.policy, name=name)(inputs)
+
+    def head(self, inputs: tf.Tensor, classes: int, name: str) -> tf.Tensor:
+        """1x1 convolution to logits, in float32 whatever the compute precision is."""
+        convolution = _layer("Conv", inputs.shape.rank - 2)(
+            classes, 1, dtype=self.policy, name=f"{name}_convolution"
+        )
+        return tf.keras.layers.Activation("linear", dtype="float32", name=name)(convolution(inputs))
+
+    def _normalise(self, inputs: tf.Tensor, name: str) -> tf.Tensor:
+        """In float32, because the square of a feature above 256 overflows in float16."""
+        options: dict[str, Any] = {"epsilon": NORM_EPSILON, "dtype": "float32", "name": name}
+        layers = tf.keras.layers
+        match self.norm:
+            case "instance":
+                return InstanceNormalization(**options)(inputs)
+            case "batch":
+                return layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, **options)(inputs)
+            case "group":
+                groups = number_of_groups(inputs.shape[-1])
+                return layers.GroupNormalization(groups, **options)(inputs)
+        return inputs
 
 
 def _layer(kind: str, dimensions: int, suffix: str = "") -> type[tf.keras.layers.Layer]:

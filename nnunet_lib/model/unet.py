@@ -6,7 +6,8 @@ Taught in lesson 04. Ronneberger et al., arXiv:1505.04597; Isensee et al., Natur
 
 import tensorflow as tf
 
-from nnunet_lib.model.blocks import double_block, output_head, up
+from nnunet_lib.model.blocks import Blocks
+from nnunet_lib.model.compute import Precision
 from nnunet_lib.planning import Plan
 
 MAXIMUM_HEADS = 3
@@ -28,12 +29,16 @@ def head_strides(plan: Plan, heads: int) -> tuple[tuple[int, ...], ...]:
     return tuple(spans)
 
 
-def build_unet(plan: Plan, deep_supervision: bool = True) -> tf.keras.Model:
+def build_unet(
+    plan: Plan, deep_supervision: bool = True, precision: Precision = "float32"
+) -> tf.keras.Model:
     """Build the U-Net that a plan describes.
 
     Args:
-        plan: gives dimensions, channels, classes, patch, strides, kernels and filters.
+        plan: gives dimensions, channels, classes, patch, strides, kernels, filters and norm.
         deep_supervision: also give logits of the next coarser decoder levels.
+        precision: of convolutions and activations. The weights are float32 in any, and those
+            trained in one fit another.
 
     Returns:
         A model from (batch, *patch, channels) to a list of logits, finest first. The finest
@@ -41,26 +46,29 @@ def build_unet(plan: Plan, deep_supervision: bool = True) -> tf.keras.Model:
         supervision the list has one entry.
     """
     patch = tf.keras.Input((*plan.patch_size, len(plan.channels)), name="patch")
-    *skips, bottleneck = _encode(patch, plan)
-    levels = _decode(bottleneck, skips, plan)  # finest first
+    blocks = Blocks.of(plan, precision)
+    *skips, bottleneck = _encode(patch, plan, blocks)
+    levels = _decode(bottleneck, skips, plan, blocks)  # finest first
     heads = number_of_heads(plan, deep_supervision)
     logits = [
-        output_head(level, len(plan.labels), f"head_{index}")
+        blocks.head(level, len(plan.labels), f"head_{index}")
         for index, level in enumerate(levels[:heads])
     ]
     return tf.keras.Model(patch, logits, name="unet")
 
 
-def _encode(patch: tf.Tensor, plan: Plan) -> list[tf.Tensor]:
+def _encode(patch: tf.Tensor, plan: Plan, blocks: Blocks) -> list[tf.Tensor]:
     """The way down: one feature map a stage, finest first, the bottleneck last."""
     features = [patch]
     stages = zip(plan.filters, plan.kernels, plan.strides, strict=True)
     for index, (filters, kernel, strides) in enumerate(stages):
-        features.append(double_block(features[-1], filters, kernel, strides, f"down_{index}"))
+        features.append(blocks.stage(features[-1], filters, kernel, strides, f"down_{index}"))
     return features[1:]
 
 
-def _decode(bottleneck: tf.Tensor, skips: list[tf.Tensor], plan: Plan) -> list[tf.Tensor]:
+def _decode(
+    bottleneck: tf.Tensor, skips: list[tf.Tensor], plan: Plan, blocks: Blocks
+) -> list[tf.Tensor]:
     """The way up: one feature map a level, finest first.
 
     Each level doubles the grid, puts the encoder's features of that grid beside it, and mixes
@@ -70,8 +78,8 @@ def _decode(bottleneck: tf.Tensor, skips: list[tf.Tensor], plan: Plan) -> list[t
     ones = (1,) * len(plan.patch_size)
     for index in reversed(range(len(skips))):
         filters = plan.filters[index]
-        raised = up(levels[0], filters, plan.strides[index + 1], f"up_{index}_transposed")
-        joined = tf.keras.layers.Concatenate(name=f"up_{index}_joined")([raised, skips[index]])
-        mixed = double_block(joined, filters, plan.kernels[index], ones, f"up_{index}")
+        raised = blocks.up(levels[0], filters, plan.strides[index + 1], f"up_{index}_transposed")
+        joined = blocks.join([raised, skips[index]], f"up_{index}_joined")
+        mixed = blocks.stage(joined, filters, plan.kernels[index], ones, f"up_{index}")
         levels.insert(0, mixed)
     return levels[:-1]

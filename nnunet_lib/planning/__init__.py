@@ -5,7 +5,7 @@ from nnunet_lib.planning.fingerprint import (
     IntensityStatistics,
     compute_fingerprint,
 )
-from nnunet_lib.planning.plan import Normalisation, Plan
+from nnunet_lib.planning.plan import Norm, Normalisation, Plan
 from nnunet_lib.planning.planner import PlannerSettings, make_plan, plan_dataset
 from nnunet_lib.planning.topology import (
     Topology,
@@ -18,6 +18,7 @@ from nnunet_lib.planning.topology import (
 __all__ = [
     "Fingerprint",
     "IntensityStatistics",
+    "Norm",
     "Normalisation",
     "Plan",
     "PlannerSettings",

@@ -7,12 +7,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import as_tuples, read_json, write_json
 
 PLAN_FORMAT = 1
+
+Norm = Literal["instance", "batch", "group", "none"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Plan:
         strides: one a stage and axis; the first stage's are 1.
         kernels: one a stage and axis, 1 or 3.
         filters: channels of each stage.
+        norm: what normalises the features after each convolution, see `model.blocks`.
+        negative_slope: of the leaky ReLU, in [0, 1); 0 makes it a ReLU.
         mirrored: whether training mirrors patches. Only then can prediction average over flips.
         reasons: one sentence a decision, for people.
     """
@@ -78,6 +82,8 @@ class Plan:
     strides: tuple[tuple[int, ...], ...]
     kernels: tuple[tuple[int, ...], ...]
     filters: tuple[int, ...]
+    norm: Norm = "instance"
+    negative_slope: float = 0.01
     mirrored: bool = True
     reasons: tuple[str, ...] = ()
 
@@ -104,6 +110,9 @@ class Plan:
         yield self.batch_size < 1, f"batch_size is {self.batch_size}"
         steps = [math.prod(axis) for axis in zip(*self.strides, strict=True)]
         rests = [size % step for size, step in zip(self.patch_size, steps, strict=True)]
+        yield self.norm not in get_args(Norm), f"norm is {self.norm}"
+        slope = self.negative_slope
+        yield not 0 <= slope < 1, f"negative_slope is {slope}, not in [0, 1)"
         yield any(rests), f"patch_size {times(self.patch_size)} is no multiple of {times(steps)}"
 
     def describe(self) -> str:
@@ -120,6 +129,8 @@ class Plan:
             ),
             ("patch size", f"{times(self.patch_size)} voxels"),
             ("batch size", f"{self.batch_size}"),
+            ("norm", self.norm),
+            ("negative slope", f"{self.negative_slope:g}"),
         ]
         width = max(len(name) for name, _ in rows)
         lines = [f"{name:<{width}}  {value}" for name, value in rows]

@@ -90,7 +90,15 @@ def plan_of(plan: Plan, settings: TrainingSettings) -> Plan:
         batch_size = max(volumes, batch_size - batch_size % volumes)
     augmentation = settings.augmentation
     mirrored = augmentation.enabled and augmentation.flip_probability > 0
-    return replace(plan, filters=filters, batch_size=batch_size, mirrored=mirrored)
+    slope = settings.negative_slope
+    return replace(
+        plan,
+        filters=filters,
+        batch_size=batch_size,
+        norm=settings.norm or plan.norm,
+        negative_slope=plan.negative_slope if slope is None else slope,
+        mirrored=mirrored,
+    )
 
 
 def _loader_settings(plan: Plan, settings: TrainingSettings) -> LoaderSettings:

@@ -7,6 +7,7 @@ from nnunet_lib.errors import InputError
 from nnunet_lib.inference.settings import DEFAULTS, InferenceSettings
 from nnunet_lib.loading import AugmentationSettings
 from nnunet_lib.model.compute import ComputeSettings
+from nnunet_lib.planning import Norm
 from nnunet_lib.training.schedules import Scheduler
 
 AUGMENTATION = AugmentationSettings(flip_probability=0.0)
@@ -46,6 +47,8 @@ class TrainingSettings:
         include_background: whether the background counts as a class in the Dice loss.
         batch_size: patches a step; None takes the plan's.
         base_filters: channels of the first stage; None takes the plan's.
+        norm: instance, batch, group or none; None takes the plan's.
+        negative_slope: of the leaky ReLU; None takes the plan's.
         foreground_oversampling: share of patches aimed at foreground.
         number_of_volumes: volumes that the slices of a 2D batch come from.
         augmentation: what is done to patches, and how often.
@@ -72,6 +75,8 @@ class TrainingSettings:
     include_background: bool = False
     batch_size: int | None = None
     base_filters: int | None = None
+    norm: Norm | None = None
+    negative_slope: float | None = None
     foreground_oversampling: float = 0.33
     number_of_volumes: int = 4
     augmentation: AugmentationSettings = AUGMENTATION

@@ -3,11 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
-from nnunet_lib.model import InstanceNormalization, as_network, build_unet, head_strides
+from nnunet_lib.model import Precision, build_unet, head_strides
 from nnunet_lib.planning import Normalisation, Plan
 
 
@@ -103,21 +102,6 @@ def test_a_network_of_two_stages_has_one_head() -> None:
     assert len(build_unet(isotropic(2, (8, 8), stages=2)).outputs) == 1
 
 
-def test_instance_norm_gives_each_case_and_channel_mean_0_and_variance_1() -> None:
-    inputs = np.random.default_rng(0).normal(5, 3, (2, 6, 5, 4, 3)).astype(np.float32)
-    inputs[1] *= 100  # a case of another intensity scale
-    outputs = InstanceNormalization()(inputs).numpy()
-    np.testing.assert_allclose(outputs.mean(axis=(1, 2, 3)), 0, atol=1e-4)
-    np.testing.assert_allclose(outputs.std(axis=(1, 2, 3)), 1, atol=1e-3)
-
-
-def test_instance_norm_of_a_case_does_not_depend_on_its_batch() -> None:
-    layer = InstanceNormalization()
-    batch = np.random.default_rng(0).normal(size=(3, 8, 8, 2)).astype(np.float32)
-    alone = [layer(batch[i : i + 1]).numpy()[0] for i in range(3)]
-    np.testing.assert_allclose(layer(batch).numpy(), alone, atol=1e-5)
-
-
 def test_the_kernels_are_the_plans() -> None:
     model = build_unet(PROSTATE)
     assert model.get_layer("down_0_first_convolution").kernel_size == (1, 3, 3)
@@ -126,11 +110,15 @@ def test_the_kernels_are_the_plans() -> None:
     assert model.outputs[0].shape[1:] == (20, 320, 256, 3)
 
 
-def test_as_network_takes_any_number_of_patches_and_gives_the_finest_head() -> None:
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_weights_and_logits_are_float32_in_any_precision(precision: Precision) -> None:
     plan = isotropic(3, (8, 8, 8), stages=3, filters=(4, 8, 8))
-    model = build_unet(plan)
-    patches = np.random.default_rng(0).normal(size=(3, 8, 8, 8, 1)).astype(np.float32)
-    network = as_network(model)
-    expected = model(tf.constant(patches), training=False)[0].numpy()
-    np.testing.assert_allclose(network(patches), expected, atol=1e-5)
-    np.testing.assert_allclose(network(patches[:1]), expected[:1], atol=1e-5)
+    whole, mixed = build_unet(plan), build_unet(plan, precision=precision)
+    assert {variable.dtype for variable in mixed.variables} == {tf.float32}
+    assert [v.name for v in mixed.variables] == [v.name for v in whole.variables]
+    assert {head.dtype for head in mixed.outputs} == {tf.float32}
+    rounded = {layer.compute_dtype for layer in mixed.layers if "norm" not in layer.name}
+    assert rounded == {precision, "float32"}  # float32 for the patch and the logits
+    joined = mixed.get_layer("up_0_joined")
+    assert joined.output.dtype == precision
+    assert tf.keras.mixed_precision.global_policy().name == "float32"

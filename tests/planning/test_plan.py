@@ -37,6 +37,9 @@ def test_comes_back_equal_from_its_file(
         {"target_spacing": [1.0, 0.0, 1.0]},
         {"batch_size": 0},
         {"normalisation": []},
+        {"norm": "layer"},
+        {"negative_slope": -0.1},
+        {"negative_slope": 1},
     ],
 )
 def test_a_damaged_file_is_refused_by_name(
@@ -47,6 +50,13 @@ def test_a_damaged_file_is_refused_by_name(
     path.write_text(json.dumps(value | damage))
     with pytest.raises(InputError, match=r"plan\.json"):
         Plan.load(path)
+
+
+def test_a_plan_from_before_the_choice_of_norms_still_loads(make_fingerprint: Maker) -> None:
+    value = make_plan(make_fingerprint()).to_json()
+    del value["norm"], value["negative_slope"]
+    plan = Plan.from_json(value)
+    assert (plan.norm, plan.negative_slope) == ("instance", 0.01)
 
 
 def test_missing_parts_are_refused(make_fingerprint: Maker) -> None:

@@ -155,14 +155,17 @@ def test_a_planned_2d_batch_is_rounded_down_to_what_its_volumes_share(
     assert not (tmp_path / "other").exists()
 
 
-def test_a_runs_own_filters_and_batch_travel_in_its_checkpoint(
+def test_a_runs_own_choices_travel_in_its_checkpoint(
     tiny_3d: PreprocessedDataset, tmp_path: Path
 ) -> None:
-    settings = replace(SHORT, epochs=1, base_filters=2, batch_size=3)
+    settings = replace(
+        SHORT, epochs=1, base_filters=2, batch_size=3, norm="group", negative_slope=0.2
+    )
     train(tiny_3d, tmp_path / "run", settings, show_progress=False)
     plan = load_checkpoint(tmp_path / "run" / LAST).plan
     assert plan.filters[:2] == (2, 4)
     assert plan.batch_size == 3
+    assert (plan.norm, plan.negative_slope) == ("group", 0.2)
 
 
 @pytest.mark.slow

@@ -17,6 +17,8 @@ _TRAINING_FLAGS = (
     "--include-background",
     "--batch-size",
     "--base-filters",
+    "--norm",
+    "--negative-slope",
     "--oversampling",
     "--nvol",
     "--validation-interval",
