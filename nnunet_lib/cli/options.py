@@ -190,8 +190,15 @@ _ALL = (
     Option(
         "--subset",
         "subset",
-        "of a folder: all images, or only the cases that the run validated on",
+        "of a folder: all images, or only the cases that a run validated on, each by the runs "
+        "that did not train on it",
         choices=("all", "validation"),
+    ),
+    Option(
+        "--postprocess",
+        "postprocess",
+        "keep only largest components where the run's cross-validation found that it helps",
+        switch=True,
     ),
     # Evaluate
     Option(
@@ -216,6 +223,12 @@ def add_options(parser: argparse.ArgumentParser, *flags: str, **defaults: Any) -
             _add(parser, option, default=defaults[option.field])
         else:
             _add(parser, option, required=True)
+
+
+def add_several(parser: argparse.ArgumentParser, flag: str, meaning: str) -> None:
+    """Add a required option of which this command takes several values, and what they mean."""
+    option = OPTIONS[flag]
+    _add(parser, replace(option, many=True, help=f"{option.help}; {meaning}"), required=True)
 
 
 def add_settings(parser: argparse.ArgumentParser, settings: Any, flags: Sequence[str]) -> None:

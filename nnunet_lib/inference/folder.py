@@ -21,13 +21,12 @@ from nnunet_lib.datasets.nifti import ENDINGS
 from nnunet_lib.errors import InputError
 from nnunet_lib.evaluation import PROBABILITIES
 from nnunet_lib.files import read_json
-from nnunet_lib.inference.prediction import NO_FLIPS, predict_volume
+from nnunet_lib.inference.components import NOTHING, Postprocessing
+from nnunet_lib.inference.ensemble import FOLD, Member, common_postprocessing, load_members
+from nnunet_lib.inference.prediction import NO_FLIPS, predict_ensemble
 from nnunet_lib.inference.settings import DEFAULTS, InferenceSettings
-from nnunet_lib.inference.windows import Network
 from nnunet_lib.planning import Plan
 
-FOLD = "fold.json"
-"""In a run folder: the cases that the run was trained and validated on."""
 ENDING = ".nii.gz"
 Subset = Literal["all", "validation"]
 
@@ -47,48 +46,55 @@ class _Task:
 
 
 def predict(
-    model: Path,
+    model: Path | Sequence[Path],
     input: Path,
     output: Path,
     settings: InferenceSettings = DEFAULTS,
     *,
     checkpoint: Literal["last", "best"] = "last",
     subset: Subset = "all",
+    postprocess: bool = True,
 ) -> list[Path]:
-    """Segment an image file, or each image in a folder, with a trained model.
+    """Segment an image file, or each image in a folder, with one trained model or several.
 
     Args:
-        model: a run folder, or a checkpoint file. Nothing else of the training is read.
+        model: a run folder, a checkpoint file, or the folder of a cross-validation, which
+            stands for all its folds; or several of them, which are averaged (see
+            `predict_ensemble`). Nothing else of the training is read.
         input: an image file, or a folder of them: `<case>.nii.gz`, or `<case>_0000.nii.gz`,
             `<case>_0001.nii.gz`, ... with one file a channel.
         output: for one image, a file to write if it ends in .nii.gz or .nii. Else a folder,
             which gets `<case>.nii.gz` for each image.
         settings: overlap, blending, flips, and whether to save probabilities.
         checkpoint: which state of the run to use.
-        subset: of a folder, all images or only the cases that the run validated on.
+        subset: of a folder, all images or only the cases that a run validated on, each
+            predicted by those runs alone that did not train on it.
+        postprocess: whether to do to the label maps what cross-validation decided; of several
+            models, what all agree upon.
 
     Returns:
         The label maps that were written.
 
     Raises:
-        InputError: if the model, an image or the output's name is not usable.
+        InputError: if a model, an image or the output's name is not usable, or models differ
+            in channels or labels.
     """
-    # Here and not above, because this one imports TensorFlow.
-    from nnunet_lib.model import load_network
-
-    network, plan = load_network(model, f"checkpoint_{checkpoint}.npz")
-    cases = find_images(input, len(plan.channels))
+    models = [model] if isinstance(model, Path) else model
+    members = load_members(models, f"checkpoint_{checkpoint}.npz")
+    cases = find_images(input, len(members[0].plan.channels))
     if subset == "validation":
-        cases = _validation_cases(model, cases)
-    return predict_files(network, plan, cases, output, settings, one_file=input.is_file())
+        cases = _validation_cases(members, cases)
+        members = tuple(member.without_training_cases() for member in members)
+    then = common_postprocessing(members) if postprocess else NOTHING
+    return predict_files(members, cases, output, settings, then, one_file=input.is_file())
 
 
 def predict_files(
-    network: Network,
-    plan: Plan,
+    members: Sequence[Member],
     cases: Sequence[Case],
     output: Path,
     settings: InferenceSettings = DEFAULTS,
+    postprocessing: Postprocessing = NOTHING,
     *,
     one_file: bool = False,
 ) -> list[Path]:
@@ -98,11 +104,11 @@ def predict_files(
     be unusable does not stop the others; the error at the end names all of them.
 
     Args:
-        network: patches (n, *patch, channels) to logits (n, *patch, classes).
-        plan: the plan that the network was trained with.
+        members: one network or several that are averaged, with the same channels and labels.
         cases: the images; their labels are not read.
         output: a folder, which gets `<case>.nii.gz`; or with `one_file` a file.
         settings: overlap, blending, flips, and whether to save probabilities.
+        postprocessing: what to do to the label maps; probabilities stay as they are.
         one_file: whether `output` may name the file of the one case.
 
     Returns:
@@ -112,13 +118,16 @@ def predict_files(
         InputError: if an image is not usable or would be overwritten.
     """
     tasks = _tasks(cases, output, one_file)
+    plan = members[0].plan
     _require_readable(tasks, plan)
-    if settings.tta and not plan.mirrored:
+    if settings.tta and not all(member.plan.mirrored for member in members):
         tqdm.write(NO_FLIPS)
+    if postprocessing != NOTHING:
+        tqdm.write(f"As cross-validation decided, {postprocessing.describe(plan.labels)}.")
     faults = []
     for task in tqdm(tasks, "predict", unit="case"):
         try:
-            _predict_one(network, plan, task, settings)
+            _predict_one(members, task, settings, postprocessing)
         except InputError as error:
             faults.append(str(error))
     _refuse(faults, "The other images were segmented")
@@ -159,13 +168,21 @@ def _require_readable(tasks: Sequence[_Task], plan: Plan) -> None:
     _refuse(faults, "Mend or remove these images; nothing was predicted")
 
 
-def _predict_one(network: Network, plan: Plan, task: _Task, settings: InferenceSettings) -> None:
+def _predict_one(
+    members: Sequence[Member],
+    task: _Task,
+    settings: InferenceSettings,
+    postprocessing: Postprocessing,
+) -> None:
     """Read, predict, write."""
-    volume = _read_finite(task.case)
-    prediction = predict_volume(network, volume, plan, settings, task.case.identifier)
+    case = task.case
+    volume = _read_finite(case)
+    asked = [member for member in members if case.identifier not in member.skipped]
+    prediction = predict_ensemble(asked, volume, settings, case.identifier)
+    labels = postprocessing.apply(prediction.labels)
     if prediction.probabilities is not None:
         write_probabilities(task.probabilities, prediction.probabilities, volume.affine)
-    write_label(task.labels, prediction.labels, volume.affine)  # last: it says that all is done
+    write_label(task.labels, labels, volume.affine)  # last: it says that all is done
 
 
 def _read_finite(case: Case) -> Volume:
@@ -179,16 +196,19 @@ def _read_finite(case: Case) -> Volume:
     return volume
 
 
-def _validation_cases(model: Path, cases: Sequence[Case]) -> tuple[Case, ...]:
-    """Those of the cases that the run did not train on but validated on."""
-    run = model.parent if model.is_file() else model
-    wanted = set(read_json(run / FOLD)["validation"])
-    missing = wanted - {case.identifier for case in cases}
-    if missing:
-        raise InputError(
-            f"{run / FOLD}: these cases are not among the images: {', '.join(sorted(missing))}. "
-            "Name the folder of images that the run was trained on as input."
-        )
+def _validation_cases(members: Sequence[Member], cases: Sequence[Case]) -> tuple[Case, ...]:
+    """Those of the cases that a run validated on, and so did not train on."""
+    wanted = set()
+    for member in members:
+        validated = set(read_json(member.run / FOLD)["validation"])
+        missing = validated - {case.identifier for case in cases}
+        if missing:
+            raise InputError(
+                f"{member.run / FOLD}: these cases are not among the images: "
+                f"{', '.join(sorted(missing))}. "
+                "Name the folder of images that the run was trained on as input."
+            )
+        wanted |= validated
     return tuple(case for case in cases if case.identifier in wanted)
 
 

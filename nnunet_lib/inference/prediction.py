@@ -7,12 +7,13 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from nnunet_lib.datasets import Volume
-from nnunet_lib.inference.restoration import Prediction, restore
+from nnunet_lib.inference.ensemble import Member, by_preprocessing, mean_of
+from nnunet_lib.inference.restoration import Prediction, restore, restore_mean
 from nnunet_lib.inference.settings import DEFAULTS, InferenceSettings
 from nnunet_lib.inference.test_time_augmentation import flip_combinations, with_flips
 from nnunet_lib.inference.windows import Network, Progress, sliding_window, windows_of
 from nnunet_lib.planning import Plan
-from nnunet_lib.preprocessing import preprocess_case
+from nnunet_lib.preprocessing import PreprocessedCase, preprocess_case
 
 NO_FLIPS = (
     "No test-time augmentation: a network that trained without mirroring has no flips to average "
@@ -74,24 +75,73 @@ def predict_volume(
     Raises:
         InputError: if the scan does not have the plan's channels.
     """
-    case = preprocess_case(volume, plan)
+    return predict_ensemble([Member(network, plan)], volume, settings, description)
+
+
+def predict_ensemble(
+    members: Sequence[Member],
+    volume: Volume,
+    settings: InferenceSettings = DEFAULTS,
+    description: str | None = None,
+) -> Prediction:
+    """Segment one scan with several networks; one alone is `predict_volume`.
+
+    The scan is preprocessed once for each way in which members see it. Members that see it
+    alike are averaged as logits on their grid; the others as probabilities on the scan's grid,
+    each way of seeing counting once.
+
+    Args:
+        members: at least one, all with the same channels and labels.
+        volume: the raw scan.
+        settings: overlap, blending, flips; `save_probabilities` asks for the mean's too.
+        description: if given, a bar of this name counts the windows of all members.
+
+    Raises:
+        InputError: if the scan does not have the plans' channels.
+    """
+    groups = [
+        (preprocess_case(volume, alike[0].plan), alike) for alike in by_preprocessing(members)
+    ]
+    windows = sum(
+        number_of_windows(case.image.shape[:-1], member.plan, settings)
+        for case, alike in groups
+        for member in alike
+    )
     with tqdm(
         desc=description,
-        total=number_of_windows(case.image.shape[:-1], plan, settings),
+        total=windows,
         unit="window",
         leave=False,
         delay=BAR_AFTER_SECONDS,
         disable=description is None,
     ) as bar:
-        padding_value = case.geometry.padding_value
-        logits = predict_logits(network, case.image, plan, settings, padding_value, bar.update)
-    return restore(logits, case.geometry, settings.save_probabilities)
+        answers = (
+            (_mean_logits(alike, case, settings, bar.update), case.geometry)
+            for case, alike in groups
+        )  # made one by one, when they are asked for: logits are large
+        if len(groups) == 1:
+            return restore(*next(answers), settings.save_probabilities)
+        return restore_mean(answers, settings.save_probabilities)
 
 
 def number_of_windows(shape: Sequence[int], plan: Plan, settings: InferenceSettings) -> int:
     """Windows that `predict_logits` sends through the network for a case of spatial `shape`."""
     windows = windows_of(shape, plan.patch_size, settings.overlap)
     return len(windows) * len(flip_combinations(_flip_axes(plan, settings)))
+
+
+def _mean_logits(
+    members: Sequence[Member],
+    case: PreprocessedCase,
+    settings: InferenceSettings,
+    progress: Progress,
+) -> np.ndarray:
+    """Mean logits (*shape, classes) of members that see the case alike."""
+    value = case.geometry.padding_value
+    return mean_of(
+        predict_logits(member.network, case.image, member.plan, settings, value, progress)
+        for member in members
+    )
 
 
 def _flip_axes(plan: Plan, settings: InferenceSettings) -> tuple[int, ...]:

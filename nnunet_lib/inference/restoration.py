@@ -5,11 +5,13 @@ undone in the opposite order; every margin comes from the same `Geometry`, so th
 measured on another grid than the one it is used on.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from nnunet_lib.datasets import box_slices
+from nnunet_lib.inference.ensemble import mean_of
 from nnunet_lib.preprocessing import Geometry, resample_argmax, resample_logits
 
 
@@ -40,6 +42,23 @@ def restore(logits: np.ndarray, geometry: Geometry, probabilities: bool = False)
     if not probabilities:
         return Prediction(restore_labels(logits, geometry))
     return Prediction(restore_labels(logits, geometry), restore_probabilities(logits, geometry))
+
+
+def restore_mean(
+    answers: Iterator[tuple[np.ndarray, Geometry]], probabilities: bool = False
+) -> Prediction:
+    """Average several configurations on the grid of their scan; the most probable class wins.
+
+    Memory: the probabilities of two configurations at a time, in float32.
+
+    Args:
+        answers: each configuration's logits (*shape, class) float32, on the grid of its own
+            preprocessing, and what that did to the case.
+        probabilities: whether to return the mean probabilities as well.
+    """
+    mean = mean_of(restore_probabilities(*answer) for answer in answers)  # (z, y, x, class)
+    labels = np.stack([plane.argmax(axis=-1).astype(np.uint8) for plane in mean])  # (z, y, x)
+    return Prediction(labels, mean if probabilities else None)
 
 
 def restore_labels(logits: np.ndarray, geometry: Geometry) -> np.ndarray:

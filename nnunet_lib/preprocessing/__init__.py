@@ -3,7 +3,12 @@
 from nnunet_lib.preprocessing.case import PreprocessedCase, padding_to, preprocess_case
 from nnunet_lib.preprocessing.geometry import Geometry
 from nnunet_lib.preprocessing.normalisation import normalise
-from nnunet_lib.preprocessing.preprocess import Mode, PreprocessedDataset, preprocess
+from nnunet_lib.preprocessing.preprocess import (
+    Mode,
+    PreprocessedDataset,
+    preprocess,
+    preprocessing_key,
+)
 from nnunet_lib.preprocessing.resampling import (
     resample_argmax,
     resample_image,
@@ -22,6 +27,7 @@ __all__ = [
     "padding_to",
     "preprocess",
     "preprocess_case",
+    "preprocessing_key",
     "resample_argmax",
     "resample_image",
     "resample_labels",

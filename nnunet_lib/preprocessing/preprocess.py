@@ -90,7 +90,7 @@ class PreprocessedDataset:
 
     def _is_finished(self, identifier: str) -> bool:
         made_from = _made_from(self.folder / f"{identifier}.json")
-        return made_from.get("plan") == _plan_hash(self.plan, self.mode)
+        return made_from.get("plan") == preprocessing_key(self.plan, self.mode)
 
 
 @dataclass(frozen=True)
@@ -221,8 +221,11 @@ def _made_from(path: Path) -> dict[str, Any]:
     return made_from if isinstance(made_from, dict) else {}
 
 
-def _plan_hash(plan: Plan, mode: Mode) -> str:
-    """Changes when those decisions do that the arrays depend on; a batch size may change."""
+def preprocessing_key(plan: Plan, mode: Mode = "test") -> str:
+    """Equal for plans that give equal arrays, whatever their networks and batches.
+
+    A hash of those decisions that the arrays depend on; mode training depends on the patch too.
+    """
     names = ["dimensions", "channels", "labels", "axis_order", "target_spacing", "normalisation"]
     if mode == "training":
         names.append("patch_size")
@@ -235,7 +238,7 @@ def _recipe(task: _CaseTask) -> dict[str, Any]:
     files = [path.resolve() for path in _source_files(task)]
     facts = [[path.stat().st_size, path.stat().st_mtime_ns] for path in files if path.exists()]
     sources = _hash([[str(path) for path in files], facts])
-    return {"plan": _plan_hash(task.plan, task.mode), "sources": sources}
+    return {"plan": preprocessing_key(task.plan, task.mode), "sources": sources}
 
 
 def _source_files(task: _CaseTask) -> list[Path]:

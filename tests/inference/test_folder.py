@@ -10,7 +10,7 @@ import pytest
 from nnunet_lib.datasets import find_images, read_label, read_volume, write_volume
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import write_json
-from nnunet_lib.inference import InferenceSettings, predict, predict_files
+from nnunet_lib.inference import InferenceSettings, Member, Postprocessing, predict, predict_files
 
 SPACING = (2.0, 1.0, 1.5)
 SHAPE = (10, 14, 9)
@@ -107,6 +107,22 @@ def test_validation_cases_that_are_not_there_are_named(images, model, tmp_path):
         predict(model.run, folder / "b.nii.gz", tmp_path / "out", subset="validation")
 
 
+def test_what_cross_validation_decided_is_done_and_said(images, model, tmp_path, capsys):
+    folder, arrays = images
+    chosen = Postprocessing(True, (2,))
+    chosen.save(model.run)
+    plain = arrays["b"].argmax(axis=-1)
+    for postprocess, expected in ((True, chosen.apply(plain)), (False, plain)):
+        settings = InferenceSettings(save_probabilities=True)
+        predict(model.run, folder / "b.nii.gz", tmp_path, settings, postprocess=postprocess)
+        np.testing.assert_array_equal(read_label(tmp_path / "b.nii.gz").array, expected)
+        said = "of all foreground, then of class 2 is kept" in capsys.readouterr().out
+        assert said == postprocess
+        probabilities = read_volume([tmp_path / "b_probabilities.nii.gz"]).array
+        np.testing.assert_array_equal(probabilities.argmax(axis=-1), plain)
+    assert (chosen.apply(plain) != plain).any()
+
+
 def test_all_faults_in_headers_are_found_before_the_work(images, model, tmp_path, oblique):
     folder, arrays = images
     write_volume(folder / "a.nii.gz", arrays["a"][..., :2], oblique(SPACING))
@@ -157,8 +173,7 @@ def test_nothing_half_written_is_left_behind(images, model, tmp_path, make_plan)
     def network(patches):
         raise RuntimeError("out of memory")
 
+    member = Member(network, make_plan(SPACING, (8, 8, 8)))
     with pytest.raises(RuntimeError):
-        predict_files(
-            network, make_plan(SPACING, (8, 8, 8)), find_images(folder, 3), tmp_path / "out"
-        )
+        predict_files([member], find_images(folder, 3), tmp_path / "out")
     assert not (tmp_path / "out").exists()

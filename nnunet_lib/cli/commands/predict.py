@@ -1,14 +1,19 @@
 """`predict`: from scans to label maps."""
 
 from nnunet_lib.cli.commands.command import WINDOW_FLAGS, Arguments, Command, Parser
-from nnunet_lib.cli.options import add_options, add_settings, settings_from
+from nnunet_lib.cli.options import add_options, add_settings, add_several, settings_from
 
 
 def _options(parser: Parser) -> None:
     from nnunet_lib.inference import InferenceSettings
 
-    add_options(parser, "--model", "--input", "--output")
-    add_options(parser, "--checkpoint", "--subset", checkpoint="last", subset="all")
+    meaning = "several are averaged, and the folder of a cross-validation stands for its folds"
+    add_several(parser, "--model", meaning)
+    add_options(parser, "--input", "--output")
+    add_options(
+        parser, "--checkpoint", "--subset", "--postprocess",
+        checkpoint="last", subset="all", postprocess=True,
+    )  # fmt: skip
     add_settings(parser, InferenceSettings(), (*WINDOW_FLAGS, "--save-probabilities"))
 
 
@@ -22,6 +27,7 @@ def _run(arguments: Arguments) -> None:
         settings_from(arguments, InferenceSettings()),
         checkpoint=arguments.checkpoint,
         subset=arguments.subset,
+        postprocess=arguments.postprocess,
     )
     print(f"{len(written)} label maps: {arguments.output}")
 
