@@ -1,18 +1,21 @@
-"""Scores: Dice and volumes a case and class, their means and intervals. Needs no TensorFlow."""
+"""Scores: Dice, volumes, surface distances, their means and intervals. Needs no TensorFlow."""
 
 from nnunet_lib.evaluation.folder import PROBABILITIES, evaluate_folder
 from nnunet_lib.evaluation.overlap import EmptyAs, Overlap, dice, dice_of, overlap_of
 from nnunet_lib.evaluation.report import CaseScores, ClassScore, EvaluationReport
 from nnunet_lib.evaluation.statistics import Summary, class_means, confidence_interval, mean_dice
+from nnunet_lib.evaluation.surface import TOLERANCE, SurfaceScores, surface_scores
 
 __all__ = [
     "PROBABILITIES",
+    "TOLERANCE",
     "CaseScores",
     "ClassScore",
     "EmptyAs",
     "EvaluationReport",
     "Overlap",
     "Summary",
+    "SurfaceScores",
     "class_means",
     "confidence_interval",
     "dice",
@@ -20,4 +23,5 @@ __all__ = [
     "evaluate_folder",
     "mean_dice",
     "overlap_of",
+    "surface_scores",
 ]
