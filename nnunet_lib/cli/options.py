@@ -64,9 +64,21 @@ _ALL = (
     Option("--modality", "modality", "kind of scan", choices=("mri", "ct")),
     Option("--channels", "channels", "image channels; CT has one", "number", int),
     # Download
-    Option("--task", "task", "task of the Medical Segmentation Decathlon, 01 to 10", "number"),
+    Option(
+        "--task",
+        "task",
+        "task of the Medical Segmentation Decathlon, 01 to 10; your own data have none",
+        "number",
+    ),
     Option("--base-url", "base_url", "where the archives lie, if you have a mirror", "address"),
     # Plan
+    Option(
+        "--preset",
+        "preset",
+        "who decides: nnU-Net's rules, for any dataset, overruled by the options below; or what "
+        "NVIDIA published for a --task, with room for --dim and --batch-size alone",
+        choices=("nnunet", "nvidia"),
+    ),
     Option("--dim", "dimensions", "2D slices or 3D volumes", parse=int, choices=(2, 3)),
     Option("--patch-size", "patch_size", "patch, coarsest axis first", "voxels", int, many=True),
     Option(

@@ -112,7 +112,7 @@ def make_plan(fingerprint: Fingerprint, settings: PlannerSettings | None = None)
     """
     settings = settings or PlannerSettings()
     spacing, spacing_reason = _target_spacing(fingerprint, settings)  # (z, y, x)
-    axis_order = _coarsest_first(spacing, fingerprint)
+    axis_order = coarsest_first(spacing, fingerprint)
     spacing = _with_given_in_plane(spacing, axis_order, settings)
     median_shape = _median_shape(fingerprint, spacing)  # (z, y, x) after resampling
     # The last axes in plan order: all three in 3D, the two in the slice in 2D.
@@ -202,7 +202,7 @@ def _with_given_in_plane(
     return tuple(values)
 
 
-def _coarsest_first(spacing: Sequence[float], fingerprint: Fingerprint) -> tuple[int, ...]:
+def coarsest_first(spacing: Sequence[float], fingerprint: Fingerprint) -> tuple[int, ...]:
     """The permutation of (z, y, x) that puts the coarsest axis first."""
     # Images of one slice have no meaningful spacing between slices: that axis goes first.
     single = np.median(np.array(fingerprint.shapes), axis=0) == 1
@@ -330,10 +330,15 @@ def _small(batch_size: int, reason: str, settings: PlannerSettings) -> tuple[int
     return limit, f"Batch size: {batch_size} would fit; kept small, for quick steps on a CPU."
 
 
+def is_ct(channel: str) -> bool:
+    """Whether a channel's intensities are in fixed units: nnU-Net goes by the name alone."""
+    return channel.casefold() == "ct"
+
+
 def _normalisation(
     channel: str, statistics: IntensityStatistics, median_relative_size: float
 ) -> Normalisation:
-    if channel.casefold() != "ct":
+    if not is_ct(channel):
         return Normalisation("z_score", inside_mask=median_relative_size < MASK_BELOW)
     return Normalisation(
         "ct",

@@ -21,6 +21,7 @@ CONTRACT = [
     "phantom --output d --cases 3 --modality ct --channels 1 --seed 4",
     "download --task 04 --output data",
     "plan --data d --output plan.json --dim 2 --patch-size 32 32 --target-spacing 1 1.5",
+    "plan --data d --output plan.json --preset nvidia --task 04 --dim 2",
     "preprocess --data d --results p --dim 3 --exec-mode val --plan plan.json --workers 2",
     "train --data p --results r --fold 1 --dim 2 --time-limit 15",
     "train --data p --results r --nfolds 4 --deep-supervision --tta --overlap 0.25 "

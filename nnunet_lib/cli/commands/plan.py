@@ -2,13 +2,16 @@
 
 from nnunet_lib.cli.commands.command import Arguments, Command, Parser, cores
 from nnunet_lib.cli.options import add_options, add_settings, settings_from
+from nnunet_lib.errors import InputError
 
 
 def _options(parser: Parser) -> None:
     from nnunet_lib.planning import PlannerSettings
 
     add_options(parser, "--data", "--output")
-    add_options(parser, "--workers", workers=cores())
+    add_options(
+        parser, "--workers", "--preset", "--task", workers=cores(), preset="nnunet", task=None
+    )
     add_settings(
         parser,
         PlannerSettings(),
@@ -26,12 +29,29 @@ def _options(parser: Parser) -> None:
 
 def _run(arguments: Arguments) -> None:
     from nnunet_lib.datasets import Dataset, require_valid
-    from nnunet_lib.planning import PlannerSettings, plan_dataset
+    from nnunet_lib.planning import (
+        PlannerSettings,
+        compute_fingerprint,
+        find_preset,
+        make_plan,
+        plan_from_preset,
+    )
 
-    dataset = Dataset.open(arguments.data)
-    require_valid(dataset, arguments.workers, progress=True)
+    if (arguments.preset == "nvidia") != (arguments.task is not None):
+        raise InputError(
+            "--preset nvidia and --task go together. Give both, or for your own data neither."
+        )
     settings = settings_from(arguments, PlannerSettings())
-    _, plan = plan_dataset(dataset, settings, workers=arguments.workers)
+    preset = None if arguments.task is None else find_preset(arguments.task)
+    dataset = Dataset.open(arguments.data)
+    if preset is not None:
+        preset.require_fit(dataset.channels, settings)  # before all images are read
+    require_valid(dataset, arguments.workers, progress=True)
+    fingerprint = compute_fingerprint(dataset, arguments.workers)
+    if preset is None:
+        plan = make_plan(fingerprint, settings)
+    else:
+        plan = plan_from_preset(fingerprint, preset, settings)
     plan.save(arguments.output)
     print(plan.describe())
 
