@@ -112,14 +112,50 @@ _ALL = (
     Option("--time-limit", "time_limit", "end training after this long", "minutes", float),
     Option("--epochs", "epochs", "epochs; without a time limit 20", "number", int),
     Option("--steps-per-epoch", "steps_per_epoch", "training steps an epoch", "steps", int),
-    Option("--learning-rate", "learning_rate", "at the start, before the schedule", "rate", float),
+    Option("--optimiser", "optimiser", "what takes the steps", choices=("adam", "adamw", "sgd")),
+    Option(
+        "--learning-rate",
+        "learning_rate",
+        "at the start, before the schedule; the optimiser's own if not given: adam 0.002, "
+        "adamw 0.002, sgd 0.01",
+        "rate",
+        float,
+    ),
+    Option("--momentum", "momentum", "Nesterov momentum of sgd", "share", float),
     Option(
         "--scheduler",
         "scheduler",
         "how the learning rate falls",
-        choices=("poly", "cosine", "constant"),
+        choices=("poly", "cosine", "cosine_restarts", "constant"),
     ),
-    Option("--weight-decay", "weight_decay", "factor of the L2 gradient term", "factor", float),
+    Option(
+        "--restarts",
+        "restarts",
+        "how often cosine_restarts goes back to the full learning rate",
+        "number",
+        int,
+    ),
+    Option(
+        "--scale-learning-rate",
+        "scale_learning_rate",
+        "with several processes, multiply the learning rate with their number",
+        switch=True,
+    ),
+    Option(
+        "--warmup",
+        "warmup",
+        "part of training in which that multiplication grows from 1; 0 for none",
+        "share",
+        float,
+    ),
+    Option(
+        "--weight-decay",
+        "weight_decay",
+        "of kernels, as an L2 gradient term, with adamw decoupled from the gradient; the "
+        "optimiser's own if not given: adam 0.0001, adamw 0.01, sgd 3e-05",
+        "factor",
+        float,
+    ),
     Option("--gradient-clip", "gradient_clip", "largest norm of the gradients", "norm", float),
     Option(
         "--deep-supervision",

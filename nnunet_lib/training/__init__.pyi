@@ -10,6 +10,8 @@ from .losses import segmentation_loss as segmentation_loss
 from .losses import soft_dice as soft_dice
 from .losses import soft_dice_sums as soft_dice_sums
 from .losses import subsample as subsample
+from .optimisers import make_optimiser as make_optimiser
 from .schedules import Budget as Budget
 from .schedules import learning_rate_factor as learning_rate_factor
+from .schedules import rank_factor as rank_factor
 from .settings import TrainingSettings as TrainingSettings

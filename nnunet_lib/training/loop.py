@@ -28,7 +28,8 @@ from nnunet_lib.model import (
 from nnunet_lib.preprocessing import PreprocessedDataset
 from nnunet_lib.training.job import Job, open_job
 from nnunet_lib.training.log import EpochRecord, NoLog, RunLog, read_metrics
-from nnunet_lib.training.schedules import Budget, learning_rate_factor
+from nnunet_lib.training.optimisers import make_optimiser
+from nnunet_lib.training.schedules import Budget, learning_rate_factor, rank_factor
 from nnunet_lib.training.settings import TrainingSettings
 from nnunet_lib.training.state import RunState, restore
 from nnunet_lib.training.step import make_step
@@ -81,9 +82,12 @@ def train(
     return trainer.run_all(show_progress)
 
 
-def learning_rate_at(settings: TrainingSettings, progress: float) -> float:
-    """The learning rate at `progress` in [0, 1] of the budget."""
-    return settings.learning_rate * learning_rate_factor(settings.scheduler, progress)
+def learning_rate_at(settings: TrainingSettings, progress: float, size: int = 1) -> float:
+    """The learning rate of `size` ranks at `progress` in [0, 1] of the budget."""
+    factor = learning_rate_factor(settings.scheduler, progress, settings.restarts)
+    if settings.scale_learning_rate:
+        factor *= rank_factor(size, progress, settings.warmup)
+    return settings.base_learning_rate * factor
 
 
 class _Trainer:
@@ -93,7 +97,7 @@ class _Trainer:
         self.job, self.settings, self.ranks = job, job.settings, job.ranks
         self.started = started
         self.model = build_unet(job.plan, job.settings.deep_supervision)
-        self.optimiser = tf.keras.optimizers.Adam(job.settings.learning_rate)
+        self.optimiser = make_optimiser(job.settings)
         self.step = make_step(self.model, self.optimiser, job.plan, job.settings, job.ranks)
         self.network = as_network(self.model)
         self.log: RunLog | NoLog = NoLog()
@@ -168,7 +172,8 @@ class _Trainer:
 
     def _take_step(self, image: tf.Tensor, label: tf.Tensor) -> None:
         progress = self._progress()
-        self.optimiser.learning_rate.assign(learning_rate_at(self.settings, progress))
+        rate = learning_rate_at(self.settings, progress, self.ranks.size)
+        self.optimiser.learning_rate.assign(rate)
         loss = float(self.step(image, label))
         steps = self.state.step + 1
         if not math.isfinite(loss):  # the mean over ranks, so that all of them stop

@@ -2,19 +2,39 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from nnunet_lib.errors import InputError
 from nnunet_lib.inference.settings import DEFAULTS, InferenceSettings
 from nnunet_lib.loading import AugmentationSettings
 from nnunet_lib.model.compute import ComputeSettings
 from nnunet_lib.planning import Norm
-from nnunet_lib.training.schedules import Scheduler
+from nnunet_lib.training.schedules import RESTARTS, Scheduler
 
 AUGMENTATION = AugmentationSettings(flip_probability=0.0)
 """NVIDIA's list without mirroring, which cost accuracy in trials of 5 minutes on two cores: the
 README has them."""
 
+Optimiser = Literal["adam", "adamw", "sgd"]
 
+
+@dataclass(frozen=True)
+class OptimiserDefaults:
+    """What an optimiser works with unless told otherwise."""
+
+    learning_rate: float
+    weight_decay: float
+
+
+OPTIMISER_DEFAULTS: dict[Optimiser, OptimiserDefaults] = {
+    "adam": OptimiserDefaults(learning_rate=2e-3, weight_decay=1e-4),
+    "adamw": OptimiserDefaults(learning_rate=2e-3, weight_decay=1e-2),
+    "sgd": OptimiserDefaults(learning_rate=1e-2, weight_decay=3e-5),
+}
+"""adam's decay is NVIDIA's, its rate came out of the README's trials. adamw takes adam's rate and
+PyTorch's decay, which is larger because the rate multiplies it. sgd has nnU-Net's values."""
+
+_CHOICES = {"scheduler": get_args(Scheduler), "optimiser": get_args(Optimiser)}
 _POSITIVE = (
     "time_limit",
     "epochs",
@@ -39,9 +59,15 @@ class TrainingSettings:
         epochs: passes of `steps_per_epoch` steps; with a time limit, None means "until then".
         steps_per_epoch: training steps between two lines of the log.
         time_limit: minutes of wall time, from the start of `train` to its return.
-        learning_rate: at the start; the scheduler lowers it.
-        scheduler: poly, cosine or constant.
-        weight_decay: factor of the L2 gradient term on kernels.
+        optimiser: adam, adamw or sgd; see `make_optimiser`.
+        learning_rate: at the start; the scheduler lowers it. None takes the optimiser's own.
+        momentum: Nesterov momentum of sgd; nnU-Net's.
+        weight_decay: of kernels: factor of the L2 gradient term, and with adamw of the decoupled
+            decay. None takes the optimiser's own.
+        scheduler: poly, cosine, cosine_restarts or constant.
+        restarts: how often cosine_restarts goes back to the full rate.
+        scale_learning_rate: whether several ranks multiply the rate with their number.
+        warmup: share of training in which that multiplication grows from 1; 0 for none.
         gradient_clip: largest global norm of the gradients.
         deep_supervision: whether the three finest decoder levels all learn from the labels.
         include_background: whether the background counts as a class in the Dice loss.
@@ -67,9 +93,14 @@ class TrainingSettings:
     epochs: int | None = None
     steps_per_epoch: int = 100
     time_limit: float | None = None
-    learning_rate: float = 2e-3
+    optimiser: Optimiser = "adam"
+    learning_rate: float | None = None
+    momentum: float = 0.99
+    weight_decay: float | None = None
     scheduler: Scheduler = "poly"
-    weight_decay: float = 1e-4
+    restarts: int = RESTARTS
+    scale_learning_rate: bool = True
+    warmup: float = 0.05
     gradient_clip: float = 12.0
     deep_supervision: bool = True
     include_background: bool = False
@@ -97,10 +128,34 @@ class TrainingSettings:
                 raise InputError(f"{name.replace('_', ' ')} {value}: must be above 0{unit}.")
         if self.resume and self.overwrite:
             raise InputError("resume and overwrite: a run is either gone on with or replaced.")
-        if not 0 <= self.weight_decay < math.inf:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                known = ", ".join(choices)
+                raise InputError(f"{name} {getattr(self, name)}: must be one of {known}.")
+        if self.weight_decay is not None and not 0 <= self.weight_decay < math.inf:
             raise InputError(f"weight decay {self.weight_decay}: must be at least 0.")
+        if not 0 <= self.momentum < 1:
+            raise InputError(f"momentum {self.momentum}: must be at least 0 and below 1.")
+        if self.restarts < 0:
+            raise InputError(f"restarts {self.restarts}: must be at least 0.")
+        if not 0 <= self.warmup <= 1:
+            raise InputError(f"warmup {self.warmup}: must be a share of training, from 0 to 1.")
         if not 0 <= self.fold < self.number_of_folds:
             raise InputError(
                 f"fold {self.fold}: with {self.number_of_folds} folds, it must lie between 0 "
                 f"and {self.number_of_folds - 1}."
             )
+
+    @property
+    def base_learning_rate(self) -> float:
+        """The learning rate that was set, or the optimiser's own."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return OPTIMISER_DEFAULTS[self.optimiser].learning_rate
+
+    @property
+    def decay_factor(self) -> float:
+        """The weight decay that was set, or the optimiser's own."""
+        if self.weight_decay is not None:
+            return self.weight_decay
+        return OPTIMISER_DEFAULTS[self.optimiser].weight_decay

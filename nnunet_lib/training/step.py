@@ -3,7 +3,7 @@
 Taught in lessons 05 and 06.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -11,23 +11,10 @@ from nnunet_lib.distributed import ALONE, Ranks
 from nnunet_lib.model import head_strides
 from nnunet_lib.planning import Plan
 from nnunet_lib.training.losses import deep_supervision_loss
+from nnunet_lib.training.optimisers import add_weight_decay, l2_factor
 from nnunet_lib.training.settings import TrainingSettings
 
 Step = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-
-
-def add_weight_decay(
-    gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable], weight_decay: float
-) -> list[tf.Tensor]:
-    """Add the gradient of weight_decay / 2 · |w|² for kernels; norms and biases are left alone.
-
-    This is the classical L2 term, which passes through Adam's scaling, as NVIDIA's and
-    nnU-Net's do; AdamW's decay would not.
-    """
-    return [
-        gradient + weight_decay * variable if "kernel" in variable.name else gradient
-        for gradient, variable in zip(gradients, variables, strict=True)
-    ]
 
 
 def make_step(
@@ -55,7 +42,7 @@ def make_step(
             loss = deep_supervision_loss(logits, label, strides, settings.include_background)
         gradients = ranks.gradient_tape(tape).gradient(loss, variables)
         gradients, _ = tf.clip_by_global_norm(gradients, settings.gradient_clip)
-        gradients = add_weight_decay(gradients, variables, settings.weight_decay)
+        gradients = add_weight_decay(gradients, variables, l2_factor(settings))
         optimiser.apply_gradients(zip(gradients, variables, strict=True))
         return ranks.total(loss) / ranks.size
 

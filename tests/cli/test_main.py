@@ -5,7 +5,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -14,7 +14,8 @@ from nnunet_lib.cli.main import make_parser
 from nnunet_lib.cli.options import OPTIONS, settings_from
 from nnunet_lib.inference import InferenceSettings
 from nnunet_lib.planning import PlannerSettings
-from nnunet_lib.training.settings import TrainingSettings
+from nnunet_lib.training.schedules import Scheduler
+from nnunet_lib.training.settings import OPTIMISER_DEFAULTS, Optimiser, TrainingSettings
 
 # What scripts rely on: these lines must parse, whatever else is added.
 CONTRACT = [
@@ -71,6 +72,14 @@ def test_defaults_are_those_of_the_settings(line: str, settings: Any) -> None:
 def test_every_option_is_used_by_a_command() -> None:
     used = {flag for parser in subparsers().values() for flag in parser._option_string_actions}
     assert OPTIONS.keys() <= used
+
+
+def test_what_the_help_of_train_repeats_is_what_the_settings_say() -> None:
+    assert OPTIONS["--optimiser"].choices == get_args(Optimiser)
+    assert OPTIONS["--scheduler"].choices == get_args(Scheduler)
+    for flag, field in (("--learning-rate", "learning_rate"), ("--weight-decay", "weight_decay")):
+        own = (f"{name} {getattr(d, field):g}" for name, d in OPTIMISER_DEFAULTS.items())
+        assert ", ".join(own) in OPTIONS[flag].help
 
 
 def test_help_imports_no_tensorflow() -> None:

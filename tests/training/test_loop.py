@@ -214,8 +214,14 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_a_word(
         ({"gradient_clip": 0.0}, "clip"),
         ({"learning_rate": -1e-3}, "learning rate"),
         ({"weight_decay": -1.0}, "weight decay"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"restarts": -1}, "restarts"),
+        ({"warmup": 1.5}, "warmup"),
+        ({"warmup": float("nan")}, "warmup"),
+        ({"optimiser": "lion"}, "adam, adamw, sgd"),
+        ({"scheduler": "step"}, "cosine_restarts"),
     ],
 )
-def test_settings_that_cannot_be_meant_are_refused(change: dict[str, float], word: str) -> None:
+def test_settings_that_cannot_be_meant_are_refused(change: dict[str, object], word: str) -> None:
     with pytest.raises(InputError, match=word):
         TrainingSettings(**change)

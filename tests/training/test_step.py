@@ -1,4 +1,4 @@
-"""The optimiser's step against hand-computed values, and a network that can be overfitted."""
+"""Steps on a tiny network: their size, clipping, and a network that can be overfitted."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import tensorflow as tf
 from nnunet_lib.model import build_unet
 from nnunet_lib.planning import Normalisation, Plan
 from nnunet_lib.training import TrainingSettings
-from nnunet_lib.training.step import add_weight_decay, make_step
+from nnunet_lib.training.step import make_step
 
 PLAN = Plan(
     dataset="made up",
@@ -31,19 +31,6 @@ def ball() -> tuple[tf.Tensor, tf.Tensor]:
     label = (distance < 5).astype(np.uint8)[None, ..., None]
     noise = np.random.default_rng(0).normal(size=label.shape)
     return tf.constant((label + 0.5 * noise).astype(np.float32)), tf.constant(label)
-
-
-def test_weight_decay_reaches_kernels_alone() -> None:
-    kernel = tf.Variable([2.0, -1.0], name="conv/kernel")
-    gamma = tf.Variable([2.0], name="norm/gamma")
-    bias = tf.Variable([2.0], name="conv/bias")
-    gradients = [tf.constant([0.5, 0.5]), tf.constant([0.5]), tf.constant([0.5])]
-    decayed = add_weight_decay(gradients, [kernel, gamma, bias], 0.1)
-    assert [g.numpy().tolist() for g in decayed] == [
-        pytest.approx([0.7, 0.4]),
-        [0.5],
-        [0.5],
-    ]
 
 
 def test_adams_first_step_is_the_learning_rate_against_the_gradients_sign() -> None:
