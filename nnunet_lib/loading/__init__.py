@@ -1,10 +1,15 @@
-"""Loading: folds, and batches of augmented patches from preprocessed cases, by DALI.
+"""Loading: folds, and batches of augmented patches from preprocessed cases, by DALI or tf.data.
 
 Importing this package imports neither TensorFlow nor DALI; making a dataset does.
 """
 
+from nnunet_lib.loading.batches import (
+    Loader,
+    benchmark_batches,
+    evaluation_batches,
+    training_batches,
+)
 from nnunet_lib.loading.cases import CaseFiles
-from nnunet_lib.loading.dali import benchmark_batches, evaluation_batches, training_batches
 from nnunet_lib.loading.folds import Fold, split_folds
 from nnunet_lib.loading.settings import AugmentationSettings, LoaderSettings
 
@@ -12,6 +17,7 @@ __all__ = [
     "AugmentationSettings",
     "CaseFiles",
     "Fold",
+    "Loader",
     "LoaderSettings",
     "benchmark_batches",
     "evaluation_batches",

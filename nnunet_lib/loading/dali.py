@@ -2,8 +2,7 @@
 
 DALI is used on every machine: on the first GPU where TensorFlow sees one, else on the CPU.
 The GPU's graph is the CPU's with the crops copied over; it has not been run on a GPU yet.
-There is no fallback to another loader; a machine without DALI gets an InputError.
-TensorFlow and DALI are imported when a dataset is made, not before.
+A machine without DALI gets an InputError that names the other loader, `twin.py`.
 """
 
 from __future__ import annotations
@@ -34,23 +33,7 @@ def training_batches(
     shard_id: int = 0,
     number_of_shards: int = 1,
 ) -> tf.data.Dataset:
-    """Augmented training batches, without end.
-
-    Stop with `take` on a CPU, or with `itertools.islice` anywhere: on a GPU tf.data has no `take`.
-
-    The same seed, epoch and shard give the same bytes. Build one dataset for a whole run, or
-    one an epoch, which costs well under a second: then a run that is resumed at an epoch meets
-    the batches that it would have met. Shards (one a process) see disjoint cases within a pass.
-
-    Returns:
-        A DALIDataset of image (batch, *patch, channels) float32 and label (batch, *patch, 1)
-        uint8. In 2D the patches are slices, and batch_size / number_of_volumes slices in a
-        row come from one volume.
-
-    Raises:
-        InputError: for unfit files, a case smaller than the patch, more shards than cases, or
-            a machine without DALI.
-    """
+    """As `nnunet_lib.loading.training_batches`: a DALIDataset."""
     channels = check_cases(cases, settings.crop_size)
     order = training_order(len(cases), settings.seed, epoch, shard_id, number_of_shards)
     drawn = [cases[index] for index in order for _ in range(settings.patches_per_volume)]
@@ -58,6 +41,7 @@ def training_batches(
     pipeline = _pipelines().training_graph(
         *_names(drawn),
         settings,
+        channels,
         gpu is not None,
         batch_size=settings.batch_size,
         num_threads=settings.threads,
@@ -73,17 +57,7 @@ def evaluation_batches(
     number_of_shards: int = 1,
     threads: int = 1,
 ) -> tf.data.Dataset:
-    """Whole cases one by one, in the order given; over all shards, every case exactly once.
-
-    Always on the CPU: a whole case may not fit a GPU, and the sliding window reads it there.
-
-    Returns:
-        A finite dataset of image (1, d, h, w, channels) float32 and label (1, d, h, w, 1)
-        uint8; in 2D, too, a case is a whole volume.
-
-    Raises:
-        InputError: as for `training_batches`.
-    """
+    """As `nnunet_lib.loading.evaluation_batches`."""
     channels = check_cases(cases)
     check_shard(len(cases), shard_id, number_of_shards)
     shard = cases[shard_id::number_of_shards]
@@ -95,11 +69,7 @@ def evaluation_batches(
 
 
 def benchmark_batches(cases: Sequence[CaseFiles], settings: LoaderSettings) -> tf.data.Dataset:
-    """Training batches at the least cost: the first corner of the first case, unchanged.
-
-    For measuring a network's speed rather than the loader's. Without end, shapes as from
-    `training_batches`.
-    """
+    """As `nnunet_lib.loading.benchmark_batches`: a DALIDataset."""
     channels = check_cases(cases[:1], settings.crop_size)
     gpu = _first_gpu()
     pipeline = _pipelines().benchmark_graph(
@@ -154,6 +124,7 @@ def _pipelines() -> Any:
     except ImportError as error:
         raise InputError(
             f"NVIDIA DALI or its TensorFlow plugin cannot be imported ({error}). They install "
-            "on Linux x86-64 only: run 'make' there, or use a Linux container."
+            "on Linux x86-64 only: run 'make' there. Elsewhere train with --loader tf (in Python: "
+            "loader='tf'), which needs TensorFlow alone."
         ) from None
     return pipelines

@@ -8,6 +8,7 @@ Shapes in comments are those of one sample: DALI adds the batch axis itself. The
 and labels are listed in the same order, and neither reader shuffles: so they stay paired.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from nvidia.dali import fn, math, pipeline_def, types
@@ -18,14 +19,16 @@ Node = Any  # DALI's DataNode, which knows no shape
 
 SPATIAL_AXES = [0, 1, 2]
 LARGEST_COMPONENTS = 2
+TINY = 1e-7
 
 
 @pipeline_def(enable_conditionals=True)
 def training_graph(
-    images: list[str], labels: list[str], settings: LoaderSettings, on_gpu: bool
+    images: list[str], labels: list[str], settings: LoaderSettings, channels: int, on_gpu: bool
 ) -> tuple[Node, Node]:
-    """Crop, zoom and flip image and label alike; then change the image's intensities."""
+    """Crop, zoom, rotate and flip image and label alike; then change the image's intensities."""
     crop_size, augmentation = list(settings.crop_size), settings.augmentation
+    apart = settings.keeps_slices_apart
     volume = read_label(labels)  # (d, h, w, 1)
     region, zoomed = draw_region(settings)  # (3,), ()
     anchor = draw_anchor(volume, region, settings.foreground_oversampling)  # (3,)
@@ -37,8 +40,9 @@ def training_graph(
     image, label = fn.reshape(image, layout="DHWC"), fn.reshape(label, layout="DHWC")
     if augmentation.enabled:
         image, label = zoom(image, label, zoomed, crop_size)  # (*crop_size, c), (*crop_size, 1)
+        image, label = rotate(image, label, augmentation, apart, crop_size)
         image, label = flip(image, label, augmentation.flip_probability, settings.dimensions)
-        image = augment_intensities(image, augmentation, settings.keeps_slices_apart)
+        image = augment_intensities(image, augmentation, apart, crop_size, channels)
     if settings.dimensions == 2:
         image, label = fn.squeeze(image, axes=[0]), fn.squeeze(label, axes=[0])  # (h, w, c)
     return image, label
@@ -80,14 +84,20 @@ def read_image(files: list[str], anchor: Node, region: Node) -> Node:
 
 def draw_region(settings: LoaderSettings) -> tuple[Node, Node]:
     """Voxels an axis to crop, int32 (3,), and whether they are to be zoomed to the patch."""
-    size = types.Constant([float(voxels) for voxels in settings.crop_size])
     zoomed = draw(settings.augmentation.zoom_probability)
     scale = draw_from(settings.augmentation.zoom_scale)
-    # 0 on the axis that keeps its size, so that slices are not mixed.
-    axes = types.Constant([0.0 if settings.keeps_slices_apart else 1.0, 1.0, 1.0])
     if settings.augmentation.enabled:
-        size = size * (1.0 - zoomed * axes * (1.0 - scale))
-    return fn.cast(math.floor(size + 0.5), dtype=types.INT32), zoomed
+        scale = 1.0 - zoomed * (1.0 - scale)
+        size = scaled(settings.crop_size, scale, settings.keeps_slices_apart)
+        return fn.cast(size, dtype=types.INT32), zoomed
+    return types.Constant(list(settings.crop_size)), zoomed
+
+
+def scaled(size: Sequence[int], scale: Node, keeps_slices_apart: bool) -> Node:
+    """A size (3,) times `scale`, but for the axis across slices that are kept apart."""
+    voxels = types.Constant([float(number) for number in size])
+    axes = types.Constant([0.0 if keeps_slices_apart else 1.0, 1.0, 1.0])
+    return math.floor(voxels * (1.0 - axes * (1.0 - scale)) + 0.5)
 
 
 def draw_anchor(label: Node, region: Node, foreground_oversampling: float) -> Node:
@@ -135,6 +145,42 @@ def zoom(image: Node, label: Node, zoomed: Node, crop_size: list[int]) -> tuple[
     return image, label
 
 
+def rotate(
+    image: Node,
+    label: Node,
+    settings: AugmentationSettings,
+    keeps_slices_apart: bool,
+    crop_size: list[int],
+) -> tuple[Node, Node]:
+    """Turn the patch about its centre: linear for the image, nearest for the label.
+
+    Beyond the patch the image's edge continues, and the label is background.
+    """
+    if draw(settings.rotation_probability):
+        matrix = draw_rotation(settings, keeps_slices_apart, crop_size)  # (3, 4)
+        image = fn.warp_affine(image, matrix=matrix, interp_type=types.INTERP_LINEAR)
+        label = fn.warp_affine(label, matrix=matrix, interp_type=types.INTERP_NN, fill_value=0)
+    return image, label
+
+
+def draw_rotation(
+    settings: AugmentationSettings, keeps_slices_apart: bool, crop_size: list[int]
+) -> Node:
+    """The matrix (3, 4) from a position in the turned patch to one in the patch.
+
+    DALI's positions are (x, y, z), and zero is the first voxel's corner.
+    """
+    limit = settings.slice_rotation_limit if keeps_slices_apart else settings.rotation_limit
+    centre = [size / 2 for size in reversed(crop_size)]
+    angle = draw_from((-limit, limit))
+    matrix = fn.transforms.rotation(angle=angle, axis=[0, 0, 1], center=centre)
+    if not keeps_slices_apart:
+        for axis in ([0, 1, 0], [1, 0, 0]):
+            angle = draw_from((-limit, limit))
+            matrix = fn.transforms.rotation(matrix, angle=angle, axis=axis, center=centre)
+    return matrix
+
+
 def flip(image: Node, label: Node, probability: float, dimensions: int) -> tuple[Node, Node]:
     """Mirror on every axis of the patch, each with its own draw."""
     axes = ("depthwise", "vertical", "horizontal")[3 - dimensions :]
@@ -143,9 +189,13 @@ def flip(image: Node, label: Node, probability: float, dimensions: int) -> tuple
 
 
 def augment_intensities(
-    image: Node, settings: AugmentationSettings, keeps_slices_apart: bool
+    image: Node,
+    settings: AugmentationSettings,
+    keeps_slices_apart: bool,
+    crop_size: list[int],
+    channels: int,
 ) -> Node:
-    """Noise, blur, brightness and contrast, each with its own probability."""
+    """Noise, blur, brightness, contrast, resolution, gamma, each with its own probability."""
     if draw(settings.noise_probability):
         deviation = draw_from(settings.noise_standard_deviation)
         image = fn.noise.gaussian(image, stddev=deviation)
@@ -155,6 +205,12 @@ def augment_intensities(
         image = image * draw_from(settings.brightness_factor)
     if draw(settings.contrast_probability):
         image = change_contrast(image, settings.contrast_factor)
+    if draw(settings.low_resolution_probability):
+        image = lower_resolution(image, settings, keeps_slices_apart, crop_size, channels)
+    if draw(settings.inverted_gamma_probability):
+        image = -change_gamma(-image, settings.gamma_exponent, channels)
+    if draw(settings.gamma_probability):
+        image = change_gamma(image, settings.gamma_exponent, channels)
     return image
 
 
@@ -183,3 +239,43 @@ def change_contrast(image: Node, factor: Range) -> Node:
     highest = fn.reductions.max(image, axes=SPATIAL_AXES, keep_dims=True)
     stretched = (image - mean) * draw_from(factor) + mean
     return math.clamp(stretched, lowest, highest)
+
+
+def lower_resolution(
+    image: Node,
+    settings: AugmentationSettings,
+    keeps_slices_apart: bool,
+    crop_size: list[int],
+    channels: int,
+) -> Node:
+    """Channels as a scan of larger voxels would show them: shrunk by nearest, enlarged by cubic."""
+    changed = []
+    for number in range(channels):
+        channel = fn.reshape(image[:, :, :, number : number + 1], layout="DHWC")  # (d, h, w, 1)
+        if draw(settings.low_resolution_channel_probability):
+            scale = draw_from(settings.low_resolution_scale)
+            size = scaled(crop_size, scale, keeps_slices_apart)
+            channel = fn.resize(channel, size=size, interp_type=types.INTERP_NN)
+            channel = fn.resize(
+                channel, size=crop_size, interp_type=types.INTERP_CUBIC, antialias=False
+            )
+        changed.append(channel)
+    return fn.cat(*changed, axis=3)
+
+
+def change_gamma(image: Node, exponent: Range, channels: int) -> Node:
+    """Bend each channel's range by its own exponent, and keep its mean and deviation (nnU-Net)."""
+    mean, deviation = mean_and_deviation(image)  # each (1, 1, 1, c)
+    lowest = fn.reductions.min(image, axes=SPATIAL_AXES, keep_dims=True)
+    highest = fn.reductions.max(image, axes=SPATIAL_AXES, keep_dims=True)
+    shares = fn.random.uniform(range=[0.0, 1.0], shape=[1, 1, 1, channels])
+    gamma = exponent[0] + (exponent[1] - exponent[0]) * shares
+    bent = math.pow((image - lowest) / (highest - lowest + TINY), gamma)
+    bent_mean, bent_deviation = mean_and_deviation(bent)
+    return (bent - bent_mean) / (bent_deviation + TINY) * deviation + mean
+
+
+def mean_and_deviation(image: Node) -> tuple[Node, Node]:
+    """Of each channel, (1, 1, 1, c)."""
+    mean = fn.reductions.mean(image, axes=SPATIAL_AXES, keep_dims=True)
+    return mean, fn.reductions.std_dev(image, mean, axes=SPATIAL_AXES, keep_dims=True)

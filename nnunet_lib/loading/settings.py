@@ -18,7 +18,8 @@ class AugmentationSettings:
     """Probabilities and ranges of the augmentations, in the order in which they are applied.
 
     A probability is for one patch (for flips: one patch and one axis). A range is drawn from
-    uniformly. The defaults are those of NVIDIA's nnU-Net for TensorFlow 2.
+    uniformly. The defaults are those of NVIDIA's nnU-Net for TensorFlow 2. Rotation, low resolution
+    and gamma are nnU-Net's and off; it has them with 0.2, 0.25, and 0.3 and 0.1 (inverted).
 
     Attributes:
         enabled: False leaves patches as they were cropped.
@@ -28,11 +29,20 @@ class AugmentationSettings:
         brightness_factor: multiplies the image, so zero stays zero.
         contrast_factor: stretches each channel about its mean in the patch; values beyond the
             patch's own range are clipped to it, as nnU-Net does.
+        rotation_limit: largest angle about each axis, either way, in degrees.
+        slice_rotation_limit: the same where slices are kept apart, and only turn in plane.
+        low_resolution_channel_probability: for each channel of a patch of lower resolution.
+        low_resolution_scale: side of a channel of lower resolution, as a share of the patch.
+        inverted_gamma_probability: of a gamma change of the negative image.
+        gamma_exponent: bends each channel's range; its mean and deviation stay.
     """
 
     enabled: bool = True
     zoom_probability: float = 0.15
     zoom_scale: Range = (0.7, 1.0)
+    rotation_probability: float = 0.0
+    rotation_limit: float = 30.0
+    slice_rotation_limit: float = 180.0
     flip_probability: float = 0.5
     noise_probability: float = 0.15
     noise_standard_deviation: Range = (0.0, 0.3)
@@ -42,6 +52,12 @@ class AugmentationSettings:
     brightness_factor: Range = (0.7, 1.3)
     contrast_probability: float = 0.15
     contrast_factor: Range = (0.65, 1.5)
+    low_resolution_probability: float = 0.0
+    low_resolution_channel_probability: float = 0.5
+    low_resolution_scale: Range = (0.5, 1.0)
+    inverted_gamma_probability: float = 0.0
+    gamma_probability: float = 0.0
+    gamma_exponent: Range = (0.7, 1.5)
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -50,10 +66,18 @@ class AugmentationSettings:
                 _check_probability(item.name, value)
             elif isinstance(value, tuple):
                 _check_range(item.name, value)
-        if self.zoom_scale[0] <= 0 or self.zoom_scale[1] > 1:
-            raise InputError(f"zoom_scale is {self.zoom_scale}; give a range above 0 and up to 1.")
-        if self.blur_sigma[0] <= 0:
-            raise InputError(f"blur_sigma is {self.blur_sigma}; give a range above 0 voxels.")
+        for name in ("rotation_limit", "slice_rotation_limit"):
+            if not 0 <= getattr(self, name) <= 180:
+                raise InputError(f"{name} is {getattr(self, name)}; give 0 to 180 degrees.")
+        for name in ("zoom_scale", "low_resolution_scale"):
+            lowest, highest = getattr(self, name)
+            if lowest <= 0 or highest > 1:
+                raise InputError(
+                    f"{name} is {(lowest, highest)}; give a range above 0 and up to 1."
+                )
+        for name in ("blur_sigma", "gamma_exponent"):
+            if getattr(self, name)[0] <= 0:
+                raise InputError(f"{name} is {getattr(self, name)}; give a range above 0.")
 
     @classmethod
     def none(cls) -> "AugmentationSettings":
@@ -73,7 +97,7 @@ class LoaderSettings:
         number_of_volumes: volumes that a 2D batch's slices come from (NVIDIA's `nvol`); it
             divides batch_size. Without meaning in 3D, where each patch has its own volume.
         seed: the same seed and epoch give the same batches, whatever `threads` is.
-        threads: of DALI's pipeline.
+        threads: patches drawn at once.
     """
 
     batch_size: int
@@ -119,7 +143,7 @@ class LoaderSettings:
 
     @property
     def keeps_slices_apart(self) -> bool:
-        """Whether zoom and blur stay inside slices, instead of mixing them along axis 0.
+        """Whether zoom, rotation, blur and low resolution stay inside slices, and mix none.
 
         True in 2D and for anisotropic 3D patches. Plan order puts the coarsest axis first, so
         axis 0 has the fewest voxels for the same extent (nnU-Net's "dummy 2D" augmentation).

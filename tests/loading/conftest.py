@@ -2,13 +2,20 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from nnunet_lib.loading import CaseFiles
+from nnunet_lib.loading import CaseFiles, Loader
 
 WriteCase = Callable[[str, np.ndarray, np.ndarray], CaseFiles]
+
+
+@pytest.fixture(params=get_args(Loader))
+def loader(request: pytest.FixtureRequest) -> Loader:
+    """Each loader in turn: what holds for one holds for the other."""
+    return request.param
 
 
 @pytest.fixture
@@ -42,3 +49,11 @@ def coordinate_case(write_case: WriteCase) -> Callable[..., CaseFiles]:
         return write_case(f"coordinates_{labelled_axis}", image, image[..., labelled_axis])
 
     return write
+
+
+@pytest.fixture
+def random_cases(write_case: WriteCase) -> list[CaseFiles]:
+    """Three cases of noise, a few voxels of which are labelled."""
+    random = np.random.default_rng(2)
+    images = [random.normal(size=(10, 12, 11, 1)) for _ in range(3)]
+    return [write_case(f"r{i}", image, image[..., 0] > 2) for i, image in enumerate(images)]

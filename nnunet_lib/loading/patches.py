@@ -1,0 +1,282 @@
+"""What happens to a case between its file and a batch, in NumPy and SciPy.
+
+Taught in lesson 03. The twin of DALI's graphs in `pipelines.py`, function by function: read the
+two side by side. What DALI draws by itself comes from `random` here, a generator for this one
+patch. `twin.py` turns patches into tf.data datasets. Needs neither TensorFlow nor DALI.
+
+Voxel counts and positions are integer arrays (3,), in plan order.
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from nnunet_lib.loading.cases import CaseFiles
+from nnunet_lib.loading.settings import AugmentationSettings, LoaderSettings, Range
+from nnunet_lib.preprocessing.resampling import nearest_voxels, resample_image
+
+Random = np.random.Generator
+Pair = tuple[np.ndarray, np.ndarray]
+
+SPATIAL_AXES = (0, 1, 2)
+LARGEST_COMPONENTS = 2
+CASES_REMEMBERED = 4096
+TINY = 1e-7
+
+
+def training_patch(case: CaseFiles, settings: LoaderSettings, random: Random) -> Pair:
+    """Crop, zoom, rotate and flip image and label alike; then change the image's intensities.
+
+    Returns:
+        Image (*patch, channels) float32 and label (*patch, 1) uint8.
+    """
+    augmentation, apart = settings.augmentation, settings.keeps_slices_apart
+    region, zoomed = draw_region(settings, random)  # (3,), bool
+    anchor = draw_anchor(case.label, region, settings.foreground_oversampling, random)  # (3,)
+    image = crop(read(case.image), anchor, region)  # (*region, c)
+    label = crop(read(case.label), anchor, region)  # (*region, 1)
+    if augmentation.enabled:
+        image, label = zoom(image, label, zoomed, settings.crop_size)  # (*crop_size, c)
+        image, label = rotate(image, label, augmentation, apart, random)
+        image, label = flip(
+            image, label, augmentation.flip_probability, settings.dimensions, random
+        )
+        image = augment_intensities(image, augmentation, apart, random)
+    if settings.dimensions == 2:
+        image, label = image[0], label[0]  # (h, w, c), (h, w, 1)
+    return np.ascontiguousarray(image), np.ascontiguousarray(label)
+
+
+def benchmark_patch(case: CaseFiles, settings: LoaderSettings) -> Pair:
+    """The first corner of a case: the least work that gives patches of the right shape."""
+    corner, size = np.zeros(3, int), np.array(settings.crop_size)
+    image, label = (crop(read(path), corner, size) for path in (case.image, case.label))
+    return (image[0], label[0]) if settings.dimensions == 2 else (image, label)
+
+
+def read(path: Path) -> np.ndarray:
+    """An array (d, h, w, c) as it lies on disk: only what is cropped from it is ever read."""
+    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def crop(volume: np.ndarray, anchor: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """A copy of the `region` voxels from `anchor` on: (*region, c)."""
+    return np.array(volume[tuple(map(slice, anchor, anchor + region))])
+
+
+def draw_region(settings: LoaderSettings, random: Random) -> tuple[np.ndarray, bool]:
+    """Voxels an axis to crop, (3,), and whether they are to be zoomed to the patch."""
+    zoomed = draw(settings.augmentation.zoom_probability, random)
+    scale = draw_from(settings.augmentation.zoom_scale, random)
+    size = np.array(settings.crop_size)
+    if settings.augmentation.enabled and zoomed:
+        size = scaled(size, scale, settings.keeps_slices_apart)
+    return size, zoomed
+
+
+def scaled(size: np.ndarray, scale: float, keeps_slices_apart: bool) -> np.ndarray:
+    """A size (3,) times `scale`, but for the axis across slices that are kept apart."""
+    axes = np.array([not keeps_slices_apart, True, True])
+    return np.floor(np.where(axes, scale, 1) * size + 0.5).astype(int)
+
+
+def draw_anchor(
+    label: Path, region: np.ndarray, foreground_oversampling: float, random: Random
+) -> np.ndarray:
+    """The crop's first voxel, (3,): aimed at the foreground, or anywhere."""
+    volume = read(label)[..., 0]  # (d, h, w)
+    shape = np.array(volume.shape)
+    start, extent = np.zeros(3, int), shape
+    if draw(foreground_oversampling, random):
+        start, extent = draw_target(label, region, random)
+    # Inside the box where the crop is the smaller, around it where the box is.
+    ends = np.stack([start, start + extent - region])  # (2, 3)
+    lowest, highest = np.clip([ends.min(axis=0), ends.max(axis=0)], 0, shape - region)
+    return random.integers(lowest, highest, endpoint=True)
+
+
+def draw_target(label: Path, region: np.ndarray, random: Random) -> Pair:
+    """A box (start, extent) that a foreground crop must contain.
+
+    A class that is present is drawn, then one of its two largest components. On axes where
+    the component fits into the crop, the box is the component's; on the others it is one
+    voxel of that class, drawn at random, so that the crop always shows some of it.
+    A label without foreground counts as one object of the background class.
+    """
+    objects = largest_objects(label, os.stat(label).st_mtime_ns)
+    drawn_class = random.choice(list(objects))
+    start, extent = random.choice(objects[drawn_class])  # each (3,)
+    component = crop(read(label), start, extent)[..., 0]
+    voxel = random.choice(np.flatnonzero(component == drawn_class))
+    position = start + np.unravel_index(voxel, component.shape)
+    fits = extent <= region
+    return np.where(fits, start, position), np.where(fits, extent, 1)
+
+
+@lru_cache(maxsize=CASES_REMEMBERED)  # finding components costs more than all the rest
+def largest_objects(label: Path, modified: int) -> dict[int, list[Pair]]:
+    """For each class present, the boxes (start, extent) of its components with the largest boxes.
+
+    Args:
+        label: a label map's file.
+        modified: when the file was written (ns), so that a new file is looked at anew.
+    """
+    volume = read(label)[..., 0]
+    objects = {}
+    for value, box in enumerate(ndimage.find_objects(volume), start=1):
+        if box is not None:
+            components, _ = ndimage.label(volume[box] == value)  # neighbours share a face
+            boxes = [_start_and_extent(item) for item in ndimage.find_objects(components)]
+            boxes.sort(key=lambda item: -int(item[1].prod()))
+            corner, _ = _start_and_extent(box)
+            objects[value] = [(corner + s, e) for s, e in boxes[:LARGEST_COMPONENTS]]
+    return objects or {0: [(np.zeros(3, int), np.array(volume.shape))]}
+
+
+def zoom(image: np.ndarray, label: np.ndarray, zoomed: bool, crop_size: tuple[int, ...]) -> Pair:
+    """Enlarge a cropped region to the patch: cubic for the image, nearest for the label."""
+    if zoomed:
+        image, label = resize_cubic(image, crop_size), resize_nearest(label, crop_size)
+    return image, label
+
+
+def rotate(
+    image: np.ndarray,
+    label: np.ndarray,
+    settings: AugmentationSettings,
+    keeps_slices_apart: bool,
+    random: Random,
+) -> Pair:
+    """Turn the patch about its centre: linear for the image, nearest for the label.
+
+    Beyond the patch the image's edge continues, and the label is background.
+    """
+    if draw(settings.rotation_probability, random):
+        matrix = draw_rotation(settings, keeps_slices_apart, random)  # (3, 3)
+        centre = (np.array(label.shape[:3]) - 1) / 2
+        offset = centre - matrix @ centre
+        turned = [
+            ndimage.affine_transform(channel, matrix, offset, order=1, mode="nearest")
+            for channel in np.moveaxis(image, -1, 0)
+        ]
+        image = np.stack(turned, axis=-1)
+        label = ndimage.affine_transform(
+            label[..., 0], matrix, offset, order=0, mode="grid-constant", cval=0
+        )[..., np.newaxis]
+    return image, label
+
+
+def draw_rotation(
+    settings: AugmentationSettings, keeps_slices_apart: bool, random: Random
+) -> np.ndarray:
+    """The matrix (3, 3) from a position in the turned patch to one in the patch."""
+    limit = settings.slice_rotation_limit if keeps_slices_apart else settings.rotation_limit
+    angles = random.uniform(-limit, limit, size=3)  # degrees about axes 0, 1 and 2
+    if keeps_slices_apart:
+        angles[1:] = 0
+    # SciPy's z is our axis 0: reversing rows and columns turns (x, y, z) into plan order.
+    return Rotation.from_euler("zyx", angles, degrees=True).as_matrix()[::-1, ::-1]
+
+
+def flip(
+    image: np.ndarray, label: np.ndarray, probability: float, dimensions: int, random: Random
+) -> Pair:
+    """Mirror on every axis of the patch, each with its own draw."""
+    axes = [axis for axis in SPATIAL_AXES[3 - dimensions :] if draw(probability, random)]
+    return np.flip(image, axes), np.flip(label, axes)
+
+
+def augment_intensities(
+    image: np.ndarray, settings: AugmentationSettings, keeps_slices_apart: bool, random: Random
+) -> np.ndarray:
+    """Noise, blur, brightness, contrast, resolution, gamma, each with its own probability."""
+    if draw(settings.noise_probability, random):
+        deviation = draw_from(settings.noise_standard_deviation, random)
+        image = image + deviation * random.standard_normal(image.shape, np.float32)
+    if draw(settings.blur_probability, random):
+        image = blur(image, settings.blur_sigma, keeps_slices_apart, random)
+    if draw(settings.brightness_probability, random):
+        image = image * draw_from(settings.brightness_factor, random)
+    if draw(settings.contrast_probability, random):
+        image = change_contrast(image, settings.contrast_factor, random)
+    if draw(settings.low_resolution_probability, random):
+        image = lower_resolution(image, settings, keeps_slices_apart, random)
+    if draw(settings.inverted_gamma_probability, random):
+        image = -change_gamma(-image, settings.gamma_exponent, random)
+    if draw(settings.gamma_probability, random):
+        image = change_gamma(image, settings.gamma_exponent, random)
+    return image
+
+
+def draw(probability: float, random: Random) -> bool:
+    """True with this probability."""
+    return random.random() < probability
+
+
+def draw_from(values: Range, random: Random) -> float:
+    """A number between the two."""
+    return random.uniform(*values)
+
+
+def blur(image: np.ndarray, sigma: Range, keeps_slices_apart: bool, random: Random) -> np.ndarray:
+    """Gaussian blur, cut off at 3 sigma as DALI does, and where needed each slice by itself."""
+    width = draw_from(sigma, random)
+    axes = SPATIAL_AXES[1:] if keeps_slices_apart else SPATIAL_AXES
+    radius = int(np.ceil(3 * width))
+    return ndimage.gaussian_filter(image, width, mode="mirror", radius=radius, axes=axes)
+
+
+def change_contrast(image: np.ndarray, factor: Range, random: Random) -> np.ndarray:
+    """Stretch each channel about its mean, and clip it to the range that it had (nnU-Net)."""
+    mean = image.mean(axis=SPATIAL_AXES)  # (c,)
+    lowest, highest = image.min(axis=SPATIAL_AXES), image.max(axis=SPATIAL_AXES)
+    stretched = (image - mean) * draw_from(factor, random) + mean
+    return np.clip(stretched, lowest, highest)
+
+
+def lower_resolution(
+    image: np.ndarray, settings: AugmentationSettings, keeps_slices_apart: bool, random: Random
+) -> np.ndarray:
+    """Channels as a scan of larger voxels would show them: shrunk by nearest, enlarged by cubic."""
+    size = np.array(image.shape[:3])
+    channels = []
+    for channel in np.split(image, image.shape[-1], axis=-1):  # (d, h, w, 1)
+        if draw(settings.low_resolution_channel_probability, random):
+            scale = draw_from(settings.low_resolution_scale, random)
+            small = resize_nearest(channel, scaled(size, scale, keeps_slices_apart))
+            channel = resize_cubic(small, tuple(size))
+        channels.append(channel)
+    return np.concatenate(channels, axis=-1)
+
+
+def change_gamma(image: np.ndarray, exponent: Range, random: Random) -> np.ndarray:
+    """Bend each channel's range by its own exponent, and keep its mean and deviation (nnU-Net)."""
+    mean, deviation = image.mean(axis=SPATIAL_AXES), image.std(axis=SPATIAL_AXES)  # (c,)
+    lowest, highest = image.min(axis=SPATIAL_AXES), image.max(axis=SPATIAL_AXES)
+    gamma = random.uniform(*exponent, size=image.shape[-1]).astype(np.float32)  # (c,)
+    bent = ((image - lowest) / (highest - lowest + TINY)) ** gamma
+    centred = bent - bent.mean(axis=SPATIAL_AXES)
+    return centred / (bent.std(axis=SPATIAL_AXES) + TINY) * deviation + mean
+
+
+def resize_cubic(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """An image (d, h, w, c) at another size, by preprocessing's cubic splines."""
+    voxel = (1.0, 1.0, 1.0)  # equal, so that no axis is treated apart
+    return resample_image(image, size, voxel, voxel)
+
+
+def resize_nearest(array: np.ndarray, size: tuple[int, ...] | np.ndarray) -> np.ndarray:
+    """An array (d, h, w, c) at another size, each voxel from the one that holds its centre."""
+    kept = [nearest_voxels(old, int(new)) for old, new in zip(array.shape, size, strict=False)]
+    return array[np.ix_(*kept)]
+
+
+def _start_and_extent(box: tuple[slice, ...]) -> Pair:
+    """Slices as two arrays (3,)."""
+    start = np.array([side.start for side in box])
+    return start, np.array([side.stop for side in box]) - start
