@@ -80,7 +80,7 @@ if $(NATIVE_HERE); then \
 		{ echo "Horovod or DALI's plugin was built, but does not import:" >&2; \
 		"$$python" -c 'import horovod.tensorflow, nvidia.dali.plugin.tf'; exit 1; }; \
 else \
-	echo "Skipping Horovod and DALI: they exist for Linux on x86-64 only. The library works without; training needs DALI."; \
+	echo "Skipping Horovod and DALI: they exist for Linux on x86-64 only. The library works without: train with --loader tf."; \
 fi
 endef
 

@@ -159,9 +159,8 @@ class _Trainer:
 
     def _train_epoch(self, epoch: int) -> float:
         """Take this epoch's steps, less those taken already; return their mean loss."""
-        batches = training_batches(
-            self.job.training_cases, self.job.loader, epoch, self.ranks.rank, self.ranks.size
-        )
+        cases, loader, ranks = self.job.training_cases, self.settings.loader, self.ranks
+        batches = training_batches(cases, self.job.loader, epoch, ranks.rank, ranks.size, loader)
         first, last = len(self.state.losses), self.settings.steps_per_epoch
         for image, label in islice(batches, first, last):
             self._take_step(image, label)

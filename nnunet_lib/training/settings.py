@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from nnunet_lib.errors import InputError
 from nnunet_lib.inference.settings import DEFAULTS, InferenceSettings
-from nnunet_lib.loading import AugmentationSettings
+from nnunet_lib.loading import AugmentationSettings, Loader
 from nnunet_lib.model.compute import ComputeSettings
 from nnunet_lib.planning import Norm
 from nnunet_lib.training.schedules import RESTARTS, Scheduler
@@ -78,6 +78,7 @@ class TrainingSettings:
         foreground_oversampling: share of patches aimed at foreground.
         number_of_volumes: volumes that the slices of a 2D batch come from.
         augmentation: what is done to patches, and how often.
+        loader: "dali", or "tf" for machines without it.
         validation_interval: epochs between validations; the last epoch always validates.
         inference: sliding window and test-time augmentation used for validation.
         checkpoint_interval: steps between two checkpoints within an epoch; the end of an epoch
@@ -111,6 +112,7 @@ class TrainingSettings:
     foreground_oversampling: float = 0.33
     number_of_volumes: int = 4
     augmentation: AugmentationSettings = AUGMENTATION
+    loader: Loader = "dali"
     validation_interval: int = 4
     checkpoint_interval: int | None = None
     inference: InferenceSettings = DEFAULTS

@@ -27,7 +27,7 @@ CONTRACT = [
     "train --data p --results r --fold 1 --dim 2 --time-limit 15",
     "train --data p --results r --nfolds 4 --deep-supervision --tta --overlap 0.25 "
     "--blend-mode constant --nvol 4 --oversampling 0.5 --learning-rate 1e-3 "
-    "--scheduler cosine --epochs 3 --steps-per-epoch 7 --seed 1",
+    "--scheduler cosine --epochs 3 --steps-per-epoch 7 --seed 1 --loader tf",
     "predict --model r --input i.nii.gz --output o.nii.gz --tta --overlap 0.5 "
     "--blend-mode gaussian",
     "evaluate --predictions p --labels l --results r.json",

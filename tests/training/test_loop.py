@@ -3,13 +3,14 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from nnunet_lib.errors import InputError
 from nnunet_lib.inference import InferenceSettings
-from nnunet_lib.loading import AugmentationSettings, split_folds
+from nnunet_lib.loading import AugmentationSettings, Loader, split_folds
 from nnunet_lib.model import BEST, LAST, load_checkpoint
 from nnunet_lib.planning import Plan
 from nnunet_lib.preprocessing import PreprocessedDataset
@@ -110,8 +111,9 @@ def test_the_same_seed_gives_the_same_losses(
     assert [record.loss for record in other.history] != pytest.approx(expected, rel=1e-3)
 
 
-def test_training_reads_through_dali(
-    tiny_3d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("loader", get_args(Loader))
+def test_training_reads_through_the_loader_it_is_told(
+    tiny_3d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loader: Loader
 ) -> None:
     from nvidia.dali.plugin.tf import DALIDataset
 
@@ -124,9 +126,10 @@ def test_training_reads_through_dali(
         return batches
 
     monkeypatch.setattr(loop, "training_batches", spy)
-    train(tiny_3d, tmp_path / "run", replace(SHORT, epochs=1), show_progress=False)
+    settings = replace(SHORT, epochs=1, loader=loader)
+    train(tiny_3d, tmp_path / "run", settings, show_progress=False)
     assert kinds
-    assert all(issubclass(kind, DALIDataset) for kind in kinds)
+    assert {issubclass(kind, DALIDataset) for kind in kinds} == {loader == "dali"}
 
 
 def test_slices_train_with_test_time_augmentation_in_validation(

@@ -26,13 +26,21 @@ _TRAINING_FLAGS = (
     "--negative-slope",
     "--oversampling",
     "--nvol",
+    "--loader",
     "--validation-interval",
     "--checkpoint-interval",
     "--seed",
     "--resume",
     "--overwrite",
 )
-_AUGMENTATION_FLAGS = ("--augment", "--flip-probability")
+_AUGMENTATION_FLAGS = (
+    "--augment",
+    "--rotation-probability",
+    "--flip-probability",
+    "--low-resolution-probability",
+    "--gamma-probability",
+    "--inverted-gamma-probability",
+)
 
 
 def _options(parser: Parser) -> None:
