@@ -181,11 +181,12 @@ def _fetch(url: str, part: Path) -> None:
 
 
 def _gave_up(url: str, part: Path, error: Exception) -> str:
-    reasons = [reason for kind, reason in _TEMPORARY.items() if isinstance(error, kind)]
+    reason = next((words for kind, words in _TEMPORARY.items() if isinstance(error, kind)), error)
+    size = _size(part)
+    rest = f": it continues with the {_bytes(size)} in {part}" if size else ""
     return (
-        f"{url}: gave up after {ATTEMPTS} attempts ({[*reasons, error][0]}). Check the network, "
-        f"then run the same command again: it continues with the {_gigabytes(_size(part))} in "
-        f"{part}."
+        f"{url}: gave up after {ATTEMPTS} attempts ({reason}). Check the network, then run the "
+        f"same command again{rest}."
     )
 
 
@@ -248,10 +249,10 @@ def _require_space(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < size:
         raise InputError(
-            f"{folder}: has {_gigabytes(free)} free, but {_gigabytes(size)} are needed for the "
+            f"{folder}: has {_bytes(free)} free, but {_bytes(size)} are needed for the "
             "archive and its files. Free some, or name another folder as --output."
         )
 
 
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.3g} GB"
+def _bytes(size: int) -> str:
+    return f"{tqdm.format_sizeof(size)}B"

@@ -101,6 +101,7 @@ def server(monkeypatch):
 
     # No proxy of this machine may come between.
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(download, "FIRST_PAUSE", 0.0)
     running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state.address = f"http://127.0.0.1:{running.server_port}"
@@ -145,11 +146,11 @@ def test_another_task_is_refused_with_the_list(number):
 
 
 def test_a_task_is_fetched_checked_and_unpacked(server, tmp_path):
-    folder = download_task(TASK, tmp_path / "new" / "data", server.address + "/")
+    folder = download_task(TASK, tmp_path / "new" / "data", f"{server.address}/mirror/")
     assert folder == tmp_path / "new" / "data" / NAME
     assert_unpacked(folder)
     assert only(folder.parent) == {NAME}
-    assert server.asked == [(f"/{NAME}.tar", None)]
+    assert server.asked == [(f"/mirror/{NAME}.tar", None)]
 
 
 def test_what_macos_adds_does_not_confuse_the_reader(server, tmp_path):
