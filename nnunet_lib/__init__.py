@@ -1,7 +1,7 @@
 """A teaching library for nnU-Net: from raw scans to segmentations, one package a stage.
 
 Read the packages in the order in which data flows: `datasets`, `planning`, `preprocessing`,
-`loading`, `model`, `evaluation`, `inference`, `training`.
+`loading`, `model`, `evaluation`, `inference`, `training`, `deployment`.
 
 Arrays are in spatial order (z, y, x) with channels last; spacing is in millimetres in the
 same order. Importing this package imports neither TensorFlow nor any of its own stages.

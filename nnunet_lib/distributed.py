@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from nnunet_lib.errors import InputError
+from nnunet_lib.parallel import cores
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -171,8 +172,7 @@ def _take_device(ranks: Ranks) -> None:
 
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        threads = max(1, (cores or 1) // ranks.local_size)
+        threads = max(1, cores() // ranks.local_size)
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         return
     if ranks.local_rank >= len(gpus):

@@ -1,6 +1,7 @@
 """Work over many cases at once, with a progress bar and bounded memory."""
 
 import multiprocessing
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +15,11 @@ from nnunet_lib.errors import InputError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Advance = Callable[[], object]  # told once for every task that is done
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_all(

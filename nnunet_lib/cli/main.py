@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     parsed = make_parser(words[0] if words else "").parse_args(words)
     try:
-        parsed.run(parsed)
+        return parsed.run(parsed) or 0
     except InputError as error:
         print(f"{parsed.command}: {error}", file=sys.stderr)
         return WRONG_INPUT
@@ -28,7 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\n{parsed.command}: interrupted.", file=sys.stderr)
         return INTERRUPTED
-    return 0
 
 
 def make_parser(chosen: str | None = None) -> argparse.ArgumentParser:

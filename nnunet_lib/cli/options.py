@@ -293,6 +293,8 @@ _ALL = (
     Option("--profile", "profile", "size of the run: ci, laptop or gpu", "name"),
     Option("--dataset", "dataset", "`phantom`, or a dataset in MSD layout", "path"),
     Option("--seed", "seed", "of everything random", "number", int),
+    # Doctor
+    Option("--json", "json", "print JSON, for programs", switch=True),
 )
 OPTIONS = {option.flag: option for option in _ALL}
 

@@ -28,10 +28,10 @@ from nnunet_lib.course import profiles
 from nnunet_lib.course.claims import TABLE_HEADS, Claim, audit, collect, table_rows
 from nnunet_lib.course.datasets import PHANTOM, find_dataset
 from nnunet_lib.course.output import text_table
+from nnunet_lib.deployment.probes import KERNEL
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import replacing, write_json
 
-KERNEL = "nnunet-course"
 _FALLBACK_KERNEL = "python3"
 _SECONDS_BETWEEN_SAMPLES = 0.2
 _MEBIBYTE = 2**20

@@ -31,6 +31,7 @@ CONTRACT = [
     "predict --model r --input i.nii.gz --output o.nii.gz --tta --overlap 0.5 "
     "--blend-mode gaussian",
     "evaluate --predictions p --labels l --results r.json",
+    "doctor --json",
 ]
 
 

@@ -5,6 +5,7 @@ Stages are imported inside the functions, so that `--help` answers at once.
 
 from nnunet_lib.cli.commands import (
     course,
+    doctor,
     download,
     evaluate,
     phantom,
@@ -24,5 +25,6 @@ ALL: tuple[Command, ...] = (
     predict.COMMAND,
     evaluate.COMMAND,
     course.COMMAND,
+    doctor.COMMAND,
 )
 """In the order in which people use them."""

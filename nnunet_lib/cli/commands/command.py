@@ -1,7 +1,6 @@
 """What a command is, and what several commands share."""
 
 import argparse
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,14 +13,9 @@ WINDOW_FLAGS = ("--tta", "--overlap", "--blend-mode", "--window-batch-size")
 
 @dataclass(frozen=True)
 class Command:
-    """One word after `python -m nnunet_lib`."""
+    """One word after `python -m nnunet_lib`; `run` may return an exit code."""
 
     name: str
     summary: str
     add_options: Callable[[Parser], None]
-    run: Callable[[Arguments], None]
-
-
-def cores() -> int:
-    """How many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    run: Callable[[Arguments], int | None]

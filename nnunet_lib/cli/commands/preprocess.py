@@ -1,8 +1,9 @@
 """`preprocess`: from scans to arrays that training reads."""
 
-from nnunet_lib.cli.commands.command import Arguments, Command, Parser, cores
+from nnunet_lib.cli.commands.command import Arguments, Command, Parser
 from nnunet_lib.cli.options import add_options
 from nnunet_lib.errors import InputError
+from nnunet_lib.parallel import cores
 
 
 def _options(parser: Parser) -> None:
