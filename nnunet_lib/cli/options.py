@@ -170,6 +170,12 @@ _ALL = (
         switch=True,
     ),
     Option(
+        "--focal",
+        "focal",
+        "focal loss and Dice, instead of cross-entropy and Dice",
+        switch=True,
+    ),
+    Option(
         "--oversampling",
         "foreground_oversampling",
         "share of patches aimed at foreground",

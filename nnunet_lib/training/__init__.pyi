@@ -6,6 +6,8 @@ from .loop import train as train
 from .losses import cross_entropy as cross_entropy
 from .losses import deep_supervision_loss as deep_supervision_loss
 from .losses import deep_supervision_weights as deep_supervision_weights
+from .losses import dice_of_sums as dice_of_sums
+from .losses import focal_loss as focal_loss
 from .losses import segmentation_loss as segmentation_loss
 from .losses import soft_dice as soft_dice
 from .losses import soft_dice_sums as soft_dice_sums
@@ -14,4 +16,5 @@ from .optimisers import make_optimiser as make_optimiser
 from .schedules import Budget as Budget
 from .schedules import learning_rate_factor as learning_rate_factor
 from .schedules import rank_factor as rank_factor
+from .settings import LossSettings as LossSettings
 from .settings import TrainingSettings as TrainingSettings

@@ -1,58 +1,85 @@
-"""Cross-entropy, soft Dice, and their mean over the heads of deep supervision.
+"""Cross-entropy or focal loss, soft Dice, and their mean over the heads of deep supervision.
 
-Taught in lesson 05. Logits are (batch, *spatial, classes); labels (batch, *spatial, 1),
-integers.
+Taught in lesson 05. Logits are (batch, *spatial, classes), of any precision; losses are computed
+in float32. Labels are (batch, *spatial, 1), integers.
 """
 
 from collections.abc import Sequence
 
 import tensorflow as tf
 
+from nnunet_lib.distributed import ALONE, Ranks
+from nnunet_lib.training.settings import LossSettings
+
 DICE_SMOOTHING = 1e-5
+SMALLEST = 1e-7
+"""The least that a probability counts as, about the spacing of float32 below 1."""
+FOCAL_GAMMA = 2.0
+"""Lin et al. found 2 to work best (arXiv:1708.02002, section 5.1)."""
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Mean cross-entropy over all voxels, every class included: a scalar."""
-    labels = tf.cast(labels[..., 0], tf.int32)  # (batch, *spatial)
-    return tf.reduce_mean(
-        tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-    )
+    return tf.reduce_mean(_voxel_cross_entropy(logits, labels))
+
+
+def focal_loss(logits: tf.Tensor, labels: tf.Tensor, gamma: float = FOCAL_GAMMA) -> tf.Tensor:
+    """Mean over all voxels of -(1 - p)^γ log p, p being the true class's probability: a scalar.
+
+    A voxel that is right already counts for little, and hard ones are left to learn from; γ = 0
+    is cross-entropy. Lin et al., arXiv:1708.02002, equation 4, with a softmax over classes.
+    """
+    losses = _voxel_cross_entropy(logits, labels)  # (batch, *spatial), -log p
+    wrong = -tf.math.expm1(-losses)  # 1 - p, exact where p is close to 1
+    # Above zero, where a power below 1 has no finite gradient.
+    return tf.reduce_mean(tf.maximum(wrong, SMALLEST) ** gamma * losses)
 
 
 def soft_dice_sums(
     logits: tf.Tensor, labels: tf.Tensor, include_background: bool = False
-) -> tuple[tf.Tensor, tf.Tensor]:
+) -> tf.Tensor:
     """The two sums that the Dice ratio is made of, a class, over the whole batch.
 
     Returns:
-        2 Σ p g and Σ p + Σ g, each of shape (classes,), without the background unless wanted.
+        2 Σ p g and Σ p + Σ g, of shape (2, classes), without the background unless wanted.
         Sums of several shards of a batch add up to the sums of the batch; ratios do not.
     """
     first = 0 if include_background else 1
-    probabilities = tf.nn.softmax(logits)[..., first:]  # (batch, *spatial, classes)
-    truth = tf.one_hot(labels[..., 0], logits.shape[-1], dtype=logits.dtype)[..., first:]
+    probabilities = tf.nn.softmax(tf.cast(logits, tf.float32))  # (batch, *spatial, classes)
+    truth = tf.one_hot(labels[..., 0], logits.shape[-1])  # (batch, *spatial, classes)
     axes = list(range(len(logits.shape) - 1))  # batch and space
     overlap = 2 * tf.reduce_sum(probabilities * truth, axes)
-    return overlap, tf.reduce_sum(probabilities, axes) + tf.reduce_sum(truth, axes)
+    size = tf.reduce_sum(probabilities, axes) + tf.reduce_sum(truth, axes)
+    return tf.stack([overlap, size])[:, first:]
+
+
+def dice_of_sums(sums: tf.Tensor) -> tf.Tensor:
+    """Soft Dice, mean over classes: (..., 2, classes) -> (...).
+
+    D = (2 Σ p g + s) / (Σ p + Σ g + s), with s so small that it only decides what a class
+    absent from both sides scores: 1.
+    """
+    overlap, size = tf.unstack(sums, axis=-2)
+    return tf.reduce_mean((overlap + DICE_SMOOTHING) / (size + DICE_SMOOTHING), axis=-1)
 
 
 def soft_dice(logits: tf.Tensor, labels: tf.Tensor, include_background: bool = False) -> tf.Tensor:
     """Soft Dice of the batch, mean over classes: a scalar between 0 and 1.
 
-    D = (2 Σ p g + s) / (Σ p + Σ g + s), with s so small that it only decides what a class
-    absent from both sides scores: 1. (Drozdzal et al., arXiv:1608.04117; batch reduction as
-    in nnU-Net.)
+    Drozdzal et al., arXiv:1608.04117; batch reduction as in nnU-Net.
     """
-    overlap, size = soft_dice_sums(logits, labels, include_background)
-    return tf.reduce_mean((overlap + DICE_SMOOTHING) / (size + DICE_SMOOTHING))
+    return dice_of_sums(soft_dice_sums(logits, labels, include_background))
 
 
 def segmentation_loss(
-    logits: tf.Tensor, labels: tf.Tensor, include_background: bool = False
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    settings: LossSettings | None = None,
+    ranks: Ranks = ALONE,
 ) -> tf.Tensor:
-    """(cross-entropy + 1 - soft Dice) / 2 for one head: a scalar."""
-    dice_loss = 1 - soft_dice(logits, labels, include_background)
-    return (cross_entropy(logits, labels) + dice_loss) / 2
+    """(cross-entropy or focal loss + 1 - soft Dice) / 2 for one head: a scalar."""
+    whole = (1,) * (len(logits.shape) - 2)
+    return deep_supervision_loss([logits], labels, [whole], settings, ranks)
 
 
 def deep_supervision_weights(heads: int) -> tuple[float, ...]:
@@ -71,19 +98,35 @@ def deep_supervision_loss(
     logits: Sequence[tf.Tensor],
     labels: tf.Tensor,
     strides: Sequence[Sequence[int]],
-    include_background: bool = False,
+    settings: LossSettings | None = None,
+    ranks: Ranks = ALONE,
 ) -> tf.Tensor:
     """The weighted sum of the heads' losses, each against labels on its own grid: a scalar.
+
+    Dice is that of all ranks' batches together: their sums are added before the ratio, so that
+    its gradient does not depend on how a batch is shared out. Cross-entropy is this rank's own;
+    its mean over ranks is that of the whole batch, as all have equally many voxels.
 
     Args:
         logits: one tensor a head, finest first.
         labels: (batch, *patch, 1).
         strides: voxels of the patch that one voxel of each head spans, an axis.
-        include_background: whether the background counts as a class in Dice.
+        settings: which loss, of which classes; the defaults if not given.
+        ranks: the processes that each have a part of the batch.
     """
-    losses = [
-        segmentation_loss(head, subsample(labels, step), include_background)
-        for head, step in zip(logits, strides, strict=True)
-    ]
-    weights = deep_supervision_weights(len(losses))
-    return tf.add_n([weight * loss for weight, loss in zip(weights, losses, strict=True)])
+    settings = settings or LossSettings()
+    voxel_loss = focal_loss if settings.focal else cross_entropy
+    grids = [subsample(labels, step) for step in strides]
+    heads = list(zip(logits, grids, strict=True))
+    voxels = tf.stack([voxel_loss(*head) for head in heads])  # (heads,)
+    sums = tf.stack([soft_dice_sums(*head, settings.include_background) for head in heads])
+    dice = dice_of_sums(ranks.total(sums))  # (heads, 2, classes) -> (heads,)
+    weights = tf.constant(deep_supervision_weights(len(heads)))  # (heads,)
+    return tf.reduce_sum(weights * (voxels + 1 - dice) / 2)
+
+
+def _voxel_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """-log of the true class's probability: (batch, *spatial)."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(
+        labels=tf.cast(labels[..., 0], tf.int32), logits=tf.cast(logits, tf.float32)
+    )

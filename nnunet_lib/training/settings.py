@@ -50,6 +50,19 @@ _POSITIVE = (
 
 
 @dataclass(frozen=True)
+class LossSettings:
+    """What is minimised: (cross-entropy or focal loss + 1 - soft Dice) / 2.
+
+    Attributes:
+        include_background: whether the background counts as a class in Dice.
+        focal: whether focal loss takes the place of cross-entropy.
+    """
+
+    include_background: bool = False
+    focal: bool = False
+
+
+@dataclass(frozen=True)
 class TrainingSettings:
     """Options of one training run.
 
@@ -70,7 +83,7 @@ class TrainingSettings:
         warmup: share of training in which that multiplication grows from 1; 0 for none.
         gradient_clip: largest global norm of the gradients.
         deep_supervision: whether the three finest decoder levels all learn from the labels.
-        include_background: whether the background counts as a class in the Dice loss.
+        loss: what the training minimises.
         batch_size: patches a step; None takes the plan's.
         base_filters: channels of the first stage; None takes the plan's.
         norm: instance, batch, group or none; None takes the plan's.
@@ -104,7 +117,7 @@ class TrainingSettings:
     warmup: float = 0.05
     gradient_clip: float = 12.0
     deep_supervision: bool = True
-    include_background: bool = False
+    loss: LossSettings = LossSettings()
     batch_size: int | None = None
     base_filters: int | None = None
     norm: Norm | None = None

@@ -39,7 +39,7 @@ def make_step(
         with tf.GradientTape() as tape:
             logits = model(image, training=True)
             logits = logits if isinstance(logits, list) else [logits]
-            loss = deep_supervision_loss(logits, label, strides, settings.include_background)
+            loss = deep_supervision_loss(logits, label, strides, settings.loss, ranks)
         gradients = ranks.gradient_tape(tape).gradient(loss, variables)
         gradients, _ = tf.clip_by_global_norm(gradients, settings.gradient_clip)
         gradients = add_weight_decay(gradients, variables, l2_factor(settings))

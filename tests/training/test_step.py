@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nnunet_lib.model import build_unet
+from nnunet_lib.model import build_unet, head_strides
 from nnunet_lib.planning import Normalisation, Plan
-from nnunet_lib.training import TrainingSettings
+from nnunet_lib.training import LossSettings, TrainingSettings, deep_supervision_loss
 from nnunet_lib.training.step import make_step
 
 PLAN = Plan(
@@ -61,6 +61,20 @@ def test_clipping_bounds_the_gradient_that_the_optimiser_sees() -> None:
         for variable, old in zip(model.trainable_variables, before, strict=True)
     ]
     assert np.sqrt(sum(squares)) == pytest.approx(1e-3, rel=1e-2)
+
+
+@pytest.mark.parametrize("loss", [LossSettings(focal=True), LossSettings(include_background=True)])
+def test_a_step_minimises_the_loss_that_the_settings_name(loss: LossSettings) -> None:
+    model = build_unet(PLAN)
+    image, label = ball()
+    expected = deep_supervision_loss(
+        model(image), label, head_strides(PLAN, len(model.outputs)), loss
+    )
+    step = make_step(model, tf.keras.optimizers.SGD(0.0), PLAN, TrainingSettings(loss=loss))
+    value = float(step(image, label))
+    assert value == pytest.approx(float(expected), rel=1e-4)
+    plain = make_step(model, tf.keras.optimizers.SGD(0.0), PLAN, TrainingSettings())
+    assert value != pytest.approx(float(plain(image, label)), rel=1e-2)
 
 
 @pytest.mark.slow

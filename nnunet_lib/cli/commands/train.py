@@ -19,7 +19,6 @@ _TRAINING_FLAGS = (
     "--warmup",
     "--gradient-clip",
     "--deep-supervision",
-    "--include-background",
     "--batch-size",
     "--base-filters",
     "--norm",
@@ -33,6 +32,7 @@ _TRAINING_FLAGS = (
     "--resume",
     "--overwrite",
 )
+_LOSS_FLAGS = ("--include-background", "--focal")
 _AUGMENTATION_FLAGS = (
     "--augment",
     "--rotation-probability",
@@ -50,6 +50,7 @@ def _options(parser: Parser) -> None:
     add_options(parser, "--data", "--results")
     add_options(parser, "--dim", dimensions=3)
     add_settings(parser, defaults, _TRAINING_FLAGS)
+    add_settings(parser, defaults.loss, _LOSS_FLAGS)
     add_settings(parser, defaults.augmentation, _AUGMENTATION_FLAGS)
     add_settings(parser, defaults.inference, WINDOW_FLAGS)
 
@@ -63,6 +64,7 @@ def _run(arguments: Arguments) -> None:
     settings = settings_from(
         arguments,
         defaults,
+        loss=settings_from(arguments, defaults.loss),
         augmentation=settings_from(arguments, defaults.augmentation),
         inference=settings_from(arguments, defaults.inference),
     )
