@@ -95,6 +95,24 @@ class Ranks:
         parts = np.split(gathered, np.cumsum(lengths)[:-1])
         return [json.loads(part.tobytes()) for part in parts]
 
+    def gather_done(self, work: Callable[[], Any]) -> list[Any]:
+        """Everybody's `work()`, as `gather` gives it. What one rank refuses, all refuse.
+
+        A rank that left on its own would end the others, who wait for it, with a traceback.
+
+        Raises:
+            InputError: on every rank alike, if `work` raises one on any.
+        """
+        try:
+            done, refusal = work(), None
+        except InputError as error:
+            done, refusal = None, str(error)
+        outcomes = self.gather((done, refusal))
+        refusals = dict.fromkeys(refusal for _, refusal in outcomes if refusal is not None)
+        if refusals:
+            raise InputError("\n".join(refusals))
+        return [done for done, _ in outcomes]
+
     def wait(self) -> None:
         """Go on only when every rank has come this far."""
         self.gather(None)

@@ -49,6 +49,20 @@ def test_one_process_exchanges_with_itself() -> None:
     assert ALONE.gradient_tape("a tape") == "a tape"
 
 
+def test_what_one_rank_refuses_all_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise InputError("case_7 is damaged.")
+
+    monkeypatch.setattr(Ranks, "gather", lambda self, own: [(1, None), own, (3, None)])
+    assert ALONE.gather_done(lambda: 2) == [1, 2, 3]
+    with pytest.raises(InputError, match=r"^case_7 is damaged\.$"):
+        ALONE.gather_done(refuse)
+    # A rank whose own work went well hears of it too, and of a fault that two ranks met once.
+    monkeypatch.setattr(Ranks, "gather", lambda self, own: [(None, "c"), own, (None, "c")])
+    with pytest.raises(InputError, match=r"^c$"):
+        ALONE.gather_done(lambda: 2)
+
+
 def test_without_horovod_one_process_works_and_two_get_a_word() -> None:
     assert "rank=0, size=1" in run(NO_HOROVOD + JOIN)
     assert "rank=0, size=1" in run(NO_HOROVOD + JOIN, HOROVOD_SIZE="1")
