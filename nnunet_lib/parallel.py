@@ -23,7 +23,12 @@ def cores() -> int:
 
 
 def run_all(
-    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int, description: str
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    workers: int,
+    description: str,
+    *,
+    progress: bool = True,
 ) -> list[Result]:
     """Call `function` on every task and return the results in the tasks' order.
 
@@ -38,10 +43,10 @@ def run_all(
     """
     if workers < 1:
         raise InputError(f"workers is {workers}; give 1 or more.")
-    with tqdm(total=len(tasks), desc=description, unit="case") as progress:
+    with tqdm(total=len(tasks), desc=description, unit="case", disable=not progress) as shown:
         if workers == 1 or len(tasks) < 2:
-            return _run_here(function, tasks, progress.update)
-        return _run_in_processes(function, tasks, min(workers, len(tasks)), progress.update)
+            return _run_here(function, tasks, shown.update)
+        return _run_in_processes(function, tasks, min(workers, len(tasks)), shown.update)
 
 
 def _run_here(

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-ALL_FOLDS = "all"
-
 Settings = TypeVar("Settings", bound="DataclassInstance")
 
 
@@ -41,16 +39,6 @@ class Option:
     choices: tuple[Any, ...] | None = None
     many: bool = False
     switch: bool = False
-
-
-def fold_or_all(text: str) -> int | str:
-    """A fold's number, or `all` of them."""
-    if text == ALL_FOLDS:
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor `all`") from None
 
 
 _ALL = (
@@ -119,14 +107,7 @@ _ALL = (
     ),
     Option("--workers", "workers", "cases worked on at once", "processes", int),
     # Train
-    Option(
-        "--fold",
-        "fold",
-        "the fold that validates, from 0; `all` trains one after another into fold_0, fold_1, ... "
-        "of --results, each within --time-limit, and scores them together",
-        "number",
-        fold_or_all,
-    ),
+    Option("--fold", "fold", "the fold that validates, from 0", "number", int),
     Option("--nfolds", "number_of_folds", "parts that the cases are split into", "number", int),
     Option("--time-limit", "time_limit", "end training after this long", "minutes", float),
     Option("--epochs", "epochs", "epochs; without a time limit 20", "number", int),
@@ -314,6 +295,13 @@ _ALL = (
         "Dice of a class that neither map holds: left out of means, or one",
         choices=("undefined", "one"),
     ),
+    Option(
+        "--surface",
+        "surface",
+        "measure how far surfaces lie apart: HD95, mean distance and surface Dice",
+        switch=True,
+    ),
+    Option("--tolerance", "tolerance", "distance that surface Dice accepts", "mm", float),
     # Course
     Option("--profile", "profile", "size of the run: ci, laptop or gpu", "name"),
     Option("--dataset", "dataset", "`phantom`, or a dataset in MSD layout", "path"),

@@ -1,8 +1,14 @@
 """Scores: Dice, volumes, surface distances, their means and intervals. Needs no TensorFlow."""
 
-from nnunet_lib.evaluation.folder import PROBABILITIES, evaluate_folder
+from nnunet_lib.evaluation.folder import PROBABILITIES, evaluate_folder, predicted_cases
 from nnunet_lib.evaluation.overlap import EmptyAs, Overlap, dice, dice_of, overlap_of
-from nnunet_lib.evaluation.report import CaseScores, ClassScore, EvaluationReport
+from nnunet_lib.evaluation.report import (
+    CaseScores,
+    ClassScore,
+    EvaluationReport,
+    SurfaceSummary,
+    check_results_path,
+)
 from nnunet_lib.evaluation.statistics import Summary, class_means, confidence_interval, mean_dice
 from nnunet_lib.evaluation.surface import TOLERANCE, SurfaceScores, surface_scores
 
@@ -16,6 +22,8 @@ __all__ = [
     "Overlap",
     "Summary",
     "SurfaceScores",
+    "SurfaceSummary",
+    "check_results_path",
     "class_means",
     "confidence_interval",
     "dice",
@@ -23,5 +31,6 @@ __all__ = [
     "evaluate_folder",
     "mean_dice",
     "overlap_of",
+    "predicted_cases",
     "surface_scores",
 ]

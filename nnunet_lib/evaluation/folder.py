@@ -1,33 +1,27 @@
 """Compare a folder of predicted label maps with a folder of true ones."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
-from nnunet_lib.datasets import read_header, read_label
+from nnunet_lib.datasets import LabelMap, read_header, read_label
 from nnunet_lib.datasets.nifti import ENDINGS, grid_difference, stem
 from nnunet_lib.errors import InputError
-from nnunet_lib.evaluation.overlap import EmptyAs, Overlap, dice_of, overlap_of
+from nnunet_lib.evaluation.overlap import EmptyAs, dice_of, overlap_of
 from nnunet_lib.evaluation.report import CaseScores, ClassScore, EvaluationReport
+from nnunet_lib.evaluation.surface import TOLERANCE, surface_scores
+from nnunet_lib.parallel import run_all
 
 PROBABILITIES = "_probabilities"
 """`<case>_probabilities.nii.gz` beside `<case>.nii.gz` holds probabilities, not labels."""
 
-_NOTHING = Overlap(0, 0, 0)
 _CUBIC_MILLIMETRES_A_MILLILITRE = 1000
 
-
-@dataclass(frozen=True)
-class _Counts:
-    """Voxels of each class that one case has, and how large a voxel is."""
-
-    case: str
-    overlaps: Mapping[int, Overlap]
-    voxel_ml: float
+_Pair = tuple[str, Path, Path]
+"""A case, its prediction and its truth."""
 
 
 def evaluate_folder(
@@ -36,46 +30,64 @@ def evaluate_folder(
     *,
     cases: Sequence[str] | None = None,
     empty_as: EmptyAs = "undefined",
+    tolerance: float | None = TOLERANCE,
+    workers: int = 1,
     progress: bool = True,
 ) -> EvaluationReport:
-    """Dice and volumes of every predicted label map.
+    """Dice, volumes and surface distances of every predicted label map.
 
-    Files belong together by name. Each prediction needs a label map; label maps without a
-    prediction are counted in the report, so that one fold's predictions can be compared with
-    the labels of a whole dataset. The classes are the values above 0 that occur anywhere; one
-    that is predicted but never true counts, with a Dice of 0.
+    Files belong together by name. Each prediction needs a label map, and every prediction in the
+    folder counts, also one that an earlier `predict` left there. Label maps without a prediction
+    are counted in the report, so that one fold's predictions can be compared with the labels of a
+    whole dataset. The classes are the values above 0 that occur anywhere; one that is predicted
+    but never true counts, with a Dice of 0.
 
     Args:
         predictions: folder of `<case>.nii.gz` or `<case>.nii`.
         labels: folder of true label maps, named alike.
         cases: identifiers to evaluate, each of which must be there; all predictions if None.
         empty_as: what Dice is where neither map has the class, see `dice`.
+        tolerance: of the surface Dice, in millimetres; None leaves the surfaces out.
+        workers: cases to evaluate at once, each in a process of its own.
         progress: whether to show a progress bar.
 
     Raises:
-        InputError: one report of all that is missing, unreadable or on another grid.
+        InputError: one report of all that is missing, unreadable or on another grid; or if the
+            tolerance is no distance.
     """
+    if tolerance is not None and not 0 <= tolerance < math.inf:
+        raise InputError(f"The tolerance is {tolerance} mm; give 0 or more.")
     pairs, left_out = _pairs(predictions, labels, cases)
-    _require_same_grids(pairs.values())
-    shown = tqdm(pairs.items(), "evaluate", unit="case", disable=not progress)
-    counts = [_count(case, *files) for case, files in shown]
-    classes = sorted({label for item in counts for label in item.overlaps})
-    scores = tuple(_scores(item, classes, empty_as) for item in counts)
-    return EvaluationReport(scores, left_out)
+    _require_same_grids(pairs)
+    score = partial(_score, empty_as=empty_as, tolerance=tolerance)
+    scores = run_all(score, pairs, workers, "evaluate", progress=progress)
+    # A case knows only its own classes; merging gives it those of the others.
+    return EvaluationReport.merged([EvaluationReport(tuple(scores), left_out, empty_as, tolerance)])
 
 
-def _pairs(
-    predictions: Path, labels: Path, cases: Sequence[str] | None
-) -> tuple[dict[str, tuple[Path, Path]], int]:
-    """(prediction, truth) by case, and the number of truths without a prediction."""
+def predicted_cases(folder: Path) -> list[str]:
+    """The identifiers of all label maps in a folder of predictions, in order.
+
+    Raises:
+        InputError: if there are none, or a case has two files.
+    """
+    return sorted(_label_maps(folder))
+
+
+def _pairs(predictions: Path, labels: Path, cases: Sequence[str] | None) -> tuple[list[_Pair], int]:
+    """The files that belong together, and the number of truths without a prediction."""
     predicted, true = _label_maps(predictions), _label_maps(labels)
     wanted = sorted(predicted if cases is None else set(cases))
     faults = [
         f"{predictions}: has no prediction of {case}." for case in wanted if case not in predicted
     ]
     faults += [f"{labels}: has no label map of {case}." for case in wanted if case not in true]
-    _refuse(faults, "Predict the missing cases, or name the folder that holds them")
-    pairs = {case: (predicted[case], true[case]) for case in wanted}
+    _refuse(
+        faults,
+        "Each prediction in the folder needs a label map of the same name. Add what is missing, or "
+        "move predictions that do not belong here to another folder",
+    )
+    pairs = [(case, predicted[case], true[case]) for case in wanted]
     return pairs, len(true.keys() - predicted.keys())
 
 
@@ -98,10 +110,10 @@ def _label_maps(folder: Path) -> dict[str, Path]:
     return by_case
 
 
-def _require_same_grids(pairs: Iterable[tuple[Path, Path]]) -> None:
+def _require_same_grids(pairs: Iterable[_Pair]) -> None:
     """All headers are read before any voxels, so that all faults are reported at once."""
     faults = []
-    for prediction, truth in pairs:
+    for _, prediction, truth in pairs:
         try:
             difference = grid_difference(read_header(prediction), read_header(truth))
             if difference:
@@ -117,33 +129,39 @@ def _refuse(faults: Sequence[str], remedy: str) -> None:
         raise InputError(f"The predictions cannot be evaluated:\n{lines}\n{remedy}.")
 
 
-def _count(case: str, prediction: Path, truth: Path) -> _Counts:
-    """Count the voxels of each class above 0 that either map holds."""
+def _score(pair: _Pair, empty_as: EmptyAs, tolerance: float | None) -> CaseScores:
+    """Compare each class above 0 that either map of a case holds."""
+    case, prediction, truth = pair
     predicted, true = read_label(prediction), read_label(truth)
     labels = np.union1d(_values(predicted.array), _values(true.array)).tolist()
-    overlaps = {
-        label: overlap_of(predicted.array, true.array, label) for label in labels if label > 0
-    }
-    voxel_ml = math.prod(true.spacing) / _CUBIC_MILLIMETRES_A_MILLILITRE
-    return _Counts(case, overlaps, voxel_ml)
+    return CaseScores(
+        case,
+        {
+            label: _score_class(predicted, true, label, empty_as, tolerance)
+            for label in labels
+            if label > 0
+        },
+    )
+
+
+def _score_class(
+    prediction: LabelMap, truth: LabelMap, label: int, empty_as: EmptyAs, tolerance: float | None
+) -> ClassScore:
+    overlap = overlap_of(prediction.array, truth.array, label)
+    voxel_ml = math.prod(truth.spacing) / _CUBIC_MILLIMETRES_A_MILLILITRE
+    surface = None
+    if tolerance is not None:
+        surface = surface_scores(
+            prediction.array, truth.array, truth.spacing, label, tolerance, empty_as
+        )
+    return ClassScore(
+        dice_of(overlap, empty_as),
+        overlap.prediction * voxel_ml,
+        overlap.truth * voxel_ml,
+        surface,
+    )
 
 
 def _values(labels: np.ndarray) -> np.ndarray:
     """The values that occur. Counting 256 bins is much faster than `numpy.unique`'s sorting."""
     return np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
-
-
-def _scores(counts: _Counts, classes: Sequence[int], empty_as: EmptyAs) -> CaseScores:
-    """Scores of all classes, also of those that only other cases have."""
-    return CaseScores(
-        counts.case,
-        {
-            label: ClassScore(
-                dice_of(overlap, empty_as),
-                overlap.prediction * counts.voxel_ml,
-                overlap.truth * counts.voxel_ml,
-            )
-            for label in classes
-            for overlap in [counts.overlaps.get(label, _NOTHING)]
-        },
-    )

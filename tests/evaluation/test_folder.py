@@ -53,7 +53,7 @@ def test_empty_in_both_is_one_if_asked(folders):
 
 
 def test_the_json_and_csv_files(folders, tmp_path):
-    report = evaluate_folder(*folders)
+    report = evaluate_folder(*folders, tolerance=None)
     report.save(tmp_path / "results" / "scores.json")
     written = json.loads((tmp_path / "results" / "scores.json").read_text())
     assert written == report.to_json()
@@ -76,6 +76,49 @@ def test_the_json_and_csv_files(folders, tmp_path):
     assert rows[3]["dice"] == ""
     assert float(rows[0]["dice"]) == pytest.approx(2 / 3)
     assert float(rows[0]["truth_ml"]) == pytest.approx(4 * VOXEL_ML)
+    assert "hd95_mm" not in rows[0]
+
+
+def test_surfaces_use_the_spacing_of_the_file_and_the_tolerance(folders):
+    # Class 1 of case a, (k, j, i): truth (0, 0, 0) to (0, 1, 0), prediction its first two voxels.
+    # The two that are missed, (0, 0, 2) and (0, 1, 0), lie 2 mm (i) and 1 mm (j) away.
+    a = evaluate_folder(*folders, tolerance=1.0).cases[0].classes[1].surface
+    assert a.assd_mm == pytest.approx((1 + 2) / 6)
+    assert a.hd95_mm == pytest.approx(np.percentile([0, 0, 1, 2], 95))
+    assert a.surface_dice == pytest.approx(5 / 6)
+    assert evaluate_folder(*folders, tolerance=2.0).cases[0].classes[1].surface.surface_dice == 1
+
+
+def test_surface_scores_are_in_both_files_and_means_leave_out_what_has_no_distance(
+    folders, tmp_path
+):
+    predictions, _ = folders
+    write(predictions, "b", [0] * 12)  # class 1 is missed altogether
+    report = evaluate_folder(*folders)
+    report.save(tmp_path / "scores.json")
+    written = json.loads((tmp_path / "scores.json").read_text())
+    assert written["tolerance_mm"] == 1
+    a, b = (case["classes"]["1"] for case in written["cases"])
+    assert (b["hd95_mm"], b["assd_mm"], b["surface_dice"], b["dice"]) == (None, None, 0, 0)
+    mean = written["classes"]["1"]
+    assert (mean["cases"], mean["cases_with_distances"]) == (2, 1)
+    assert (mean["hd95_mm"], mean["assd_mm"]) == (a["hd95_mm"], a["assd_mm"])
+    assert mean["surface_dice"] == pytest.approx(a["surface_dice"] / 2)
+    two = written["cases"][0]["classes"]["2"]
+    assert written["mean"]["assd_mm"] == pytest.approx((a["assd_mm"] + two["assd_mm"]) / 2)
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[0]["hd95_mm"]) == a["hd95_mm"]
+    assert (rows[2]["hd95_mm"], rows[2]["surface_dice"]) == ("", "0.0")
+    line = report.describe().splitlines()[-4]  # before class 2, the mean and what was left out
+    assert line.split() == ["1", f"{a['surface_dice'] / 2:.4f}", "1", f"{a['hd95_mm']:.4f}",
+                            f"{a['assd_mm']:.4f}"]  # fmt: skip
+
+
+@pytest.mark.parametrize("tolerance", [-1.0, float("nan"), float("inf")])
+def test_a_tolerance_that_is_no_distance_is_refused(folders, tolerance):
+    with pytest.raises(InputError, match="tolerance"):
+        evaluate_folder(*folders, tolerance=tolerance)
 
 
 def test_results_that_are_no_json_file_are_refused(folders, tmp_path):
