@@ -8,8 +8,10 @@ STAMPS   := $(VENV)/.stamps
 VPYTHON  := $(VENV)/bin/python
 LOCKS    := requirements
 
-# What people may set: make course DATASET=path PROFILE=laptop, make lab PORT=8890 BROWSER=no
+# What people may set: make course DATASET=path PROFILE=laptop, make lab PORT=8890 BROWSER=no,
+# make env GPU=yes (docs/gpu.md), which the environment then remembers
 PYTHON   ?=
+GPU      ?= $(if $(wildcard $(STAMPS)/native-gpu),yes,no)
 DATASET  ?=
 PROFILE  ?=
 PORT     ?= 8888
@@ -34,6 +36,13 @@ help: ## print this list
 
 # Horovod and DALI's TensorFlow plugin exist for Linux on x86-64 only.
 NATIVE_HERE = [ "$$(uname -s)-$$(uname -m)" = Linux-x86_64 ]
+
+# With a GPU: TensorFlow's CUDA libraries too, and a Horovod that adds up with NCCL. To build it takes
+# the CUDA toolkit and NCCL's headers.
+FLAVOUR  := $(if $(filter-out no,$(GPU)),-gpu)
+RUNTIME  := $(LOCKS)/$(if $(FLAVOUR),gpu,course).txt
+HOROVOD_SWITCHES := HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1 \
+	HOROVOD_WITHOUT_MPI=1 HOROVOD_WITH_GLOO=1 $(if $(FLAVOUR),HOROVOD_GPU_OPERATIONS=NCCL)
 
 # A stamp for the native step holds what was built against: a changed notebook tool need not cost
 # five minutes of compiling, a changed TensorFlow must.
@@ -71,8 +80,7 @@ define build_native
 if $(NATIVE_HERE); then \
 	echo "Building Horovod and DALI's TensorFlow plugin (about 5 minutes on 2 cores) ..."; \
 	env PATH="$$(cd "$$(dirname "$$python")" && pwd):$$PATH" MAKEFLAGS="-j$$(getconf _NPROCESSORS_ONLN)" MAKELEVEL= MFLAGS= \
-		HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1 \
-		HOROVOD_WITHOUT_MPI=1 HOROVOD_WITH_GLOO=1 \
+		$(HOROVOD_SWITCHES) \
 		$(UV_INSTALL) --no-cache --no-build-isolation --no-deps \
 		--reinstall-package horovod --reinstall-package nvidia-dali-tf-plugin-cuda110 \
 		-r $(LOCKS)/native.txt; \
@@ -99,18 +107,18 @@ $(STAMPS)/venv: $(LOCKS)/uv.txt
 	$(VPYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKS)/uv.txt; \
 	mkdir -p $(STAMPS); touch $@
 
-$(STAMPS)/locked: $(STAMPS)/venv $(LOCKS)/course.txt $(LOCKS)/dev.txt $(LOCKS)/build.txt
+$(STAMPS)/locked$(FLAVOUR): $(STAMPS)/venv $(RUNTIME) $(LOCKS)/dev.txt $(LOCKS)/build.txt
 	@set -e; python=$(VPYTHON); \
 	echo "Installing the locked packages (2 to 3 minutes, 1.3 GB to fetch) ..."; \
-	$(UV_INSTALL) -r $(LOCKS)/build.txt -r $(LOCKS)/course.txt -r $(LOCKS)/dev.txt; \
+	$(UV_INSTALL) -r $(LOCKS)/build.txt -r $(RUNTIME) -r $(LOCKS)/dev.txt; \
 	touch $@
 
-$(STAMPS)/native: $(STAMPS)/locked $(LOCKS)/native.txt
+$(STAMPS)/native$(FLAVOUR): $(STAMPS)/locked$(FLAVOUR) $(LOCKS)/native.txt
 	@set -e; python=$(VPYTHON); key=$$($(NATIVE_KEY)); \
-	if [ "$$key" != "$$(cat $@ 2>/dev/null)" ]; then rm -f $@; $(build_native); fi; \
+	if [ "$$key" != "$$(cat $@ 2>/dev/null)" ]; then rm -f $(STAMPS)/native*; $(build_native); fi; \
 	echo "$$key" > $@
 
-$(STAMPS)/package: $(STAMPS)/native pyproject.toml
+$(STAMPS)/package: $(STAMPS)/native$(FLAVOUR) pyproject.toml
 	@set -e; python=$(VPYTHON); \
 	echo "Installing nnunet_lib and its Jupyter kernel ..."; \
 	$(install_package); \

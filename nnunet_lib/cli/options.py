@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+ALL_FOLDS = "all"
+
 Settings = TypeVar("Settings", bound="DataclassInstance")
 
 
@@ -39,6 +41,16 @@ class Option:
     choices: tuple[Any, ...] | None = None
     many: bool = False
     switch: bool = False
+
+
+def fold_or_all(text: str) -> int | str:
+    """A fold's number, or `all` of them."""
+    if text == ALL_FOLDS:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor `all`") from None
 
 
 _ALL = (
@@ -107,7 +119,14 @@ _ALL = (
     ),
     Option("--workers", "workers", "cases worked on at once", "processes", int),
     # Train
-    Option("--fold", "fold", "the fold that validates, from 0", "number", int),
+    Option(
+        "--fold",
+        "fold",
+        "the fold that validates, from 0; `all` trains one after another into fold_0, fold_1, ... "
+        "of --results, each within --time-limit, and scores them together",
+        "number",
+        fold_or_all,
+    ),
     Option("--nfolds", "number_of_folds", "parts that the cases are split into", "number", int),
     Option("--time-limit", "time_limit", "end training after this long", "minutes", float),
     Option("--epochs", "epochs", "epochs; without a time limit 20", "number", int),

@@ -18,6 +18,9 @@ from nnunet_lib.datasets.nifti import ENDINGS, file_ending, stem
 from nnunet_lib.files import read_json
 
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
+# Names that have a meaning for nnU-Net which nothing here gives them.
+_OTHER_NORMALISATIONS = ("nonorm", "rescale_to_0_1", "rgb_to_0_1")
+_IGNORE = "ignore"
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,11 @@ def _channels(source: Path, value: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(names, dict) or not names:
         problem = "names no image channels"
         raise FindingError(source, problem, 'Add "modality", such as {"0": "MRI"}')
+    for name in names.values():
+        if str(name).casefold() in _OTHER_NORMALISATIONS:
+            problem = f'asks with the channel name "{name}" for a normalisation that is not there'
+            remedy = "Rename it: CT is normalised by the dataset, any other name by the case"
+            raise FindingError(source, problem, remedy)
     return _consecutive(source, key, {_number(number): name for number, name in names.items()})
 
 
@@ -152,6 +160,9 @@ def _labels(source: Path, value: Mapping[str, Any]) -> tuple[str, ...]:
     if any(isinstance(item, list) for item in labels.values()):
         remedy = "Give every voxel one label, and list the labels instead"
         raise FindingError(source, "has regions (lists of labels), which are not read", remedy)
+    if _IGNORE in labels or _IGNORE in labels.values():
+        remedy = "Label every voxel, or leave the case out"
+        raise FindingError(source, 'has the label "ignore", which is not read', remedy)
     inverted = not all(_number(key) is not None for key in labels)
     pairs = ((item, key) if inverted else (key, item) for key, item in labels.items())
     numbered = [(_number(number), name) for number, name in pairs]

@@ -1,3 +1,5 @@
+from .cross_validation import CrossValidation as CrossValidation
+from .cross_validation import cross_validate as cross_validate
 from .log import EpochRecord as EpochRecord
 from .log import read_metrics as read_metrics
 from .loop import TrainingResult as TrainingResult

@@ -7,7 +7,7 @@ from pathlib import Path
 from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import read_json, write_json
-from nnunet_lib.inference import FOLD
+from nnunet_lib.inference import FOLD, POSTPROCESSING
 from nnunet_lib.loading import CaseFiles, Fold, LoaderSettings, split_folds
 from nnunet_lib.model import BEST, LAST, Checkpoint
 from nnunet_lib.planning import Plan
@@ -138,7 +138,7 @@ def _clear(run: Path, overwrite: bool) -> None:
             f"{run}: holds a training run already. Name another folder, or add --resume to go "
             "on with it, or --overwrite to replace it."
         )
-    for name in (LAST, BEST, METRICS):
+    for name in (LAST, BEST, METRICS, POSTPROCESSING):
         (run / name).unlink(missing_ok=True)
     shutil.rmtree(run / TENSORBOARD, ignore_errors=True)
 

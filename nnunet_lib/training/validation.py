@@ -1,6 +1,7 @@
 """Validation: whole cases through the sliding window, as prediction does it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +18,31 @@ def validate_case(
     network: Network, data: PreprocessedDataset, identifier: str, settings: InferenceSettings
 ) -> CaseDice:
     """Dice of each foreground class of one preprocessed case; None where it is in neither map."""
+    prediction, truth = segment_case(network, data, identifier, settings)
+    return {label: dice(prediction, truth, label) for label in range(1, len(data.plan.labels))}
+
+
+def segment_case(
+    network: Network, data: PreprocessedDataset, identifier: str, settings: InferenceSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted and true labels of one case, (z, y, x) in plan order, on the preprocessed grid."""
     image = np.load(data.image_path(identifier), mmap_mode="r")  # (z, y, x, channel), plan order
     truth = np.load(data.label_path(identifier), mmap_mode="r")[..., 0]  # (z, y, x)
     padding_value = data.geometry(identifier).padding_value
     logits = predict_logits(network, image, data.plan, settings, padding_value)
-    prediction = np.argmax(logits, axis=-1)  # (z, y, x)
-    return {label: dice(prediction, truth, label) for label in range(1, len(data.plan.labels))}
+    return np.argmax(logits, axis=-1), truth
+
+
+def for_every_case(
+    score: Callable[[str], Any], identifiers: Sequence[str], ranks: Ranks
+) -> dict[str, Any]:
+    """`score`, which gives plain JSON values, of every case; each rank works on its share.
+
+    Every rank gets all of them, with lists for tuples.
+    """
+    own = {case: score(case) for case in ranks.share(identifiers)}
+    everybodys = {case: value for part in ranks.gather(own) for case, value in part.items()}
+    return {case: everybodys[case] for case in identifiers}
 
 
 def validate_cases(
@@ -33,12 +53,12 @@ def validate_cases(
     ranks: Ranks = ALONE,
 ) -> dict[str, CaseDice]:
     """`validate_case` of every case, shared out over the ranks; every rank gets all of them."""
-    own = {
-        case: list(validate_case(network, data, case, settings).items())
-        for case in ranks.share(identifiers)
-    }
-    everybodys = {case: dict(items) for part in ranks.gather(own) for case, items in part.items()}
-    return {case: everybodys[case] for case in identifiers}
+
+    def score(case: str) -> list[tuple[int, float | None]]:
+        return list(validate_case(network, data, case, settings).items())
+
+    items = for_every_case(score, identifiers, ranks)
+    return {case: dict(pairs) for case, pairs in items.items()}
 
 
 def validate(

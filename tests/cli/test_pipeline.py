@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import nibabel
@@ -69,3 +70,37 @@ def test_a_scan_from_nowhere_is_predicted_from_the_run_folder_alone(tmp_path: Pa
     assert label.shape == image.shape[:3]
     np.testing.assert_array_equal(label.affine, image.affine)
     assert label.get_data_dtype() == np.uint8
+
+
+@pytest.mark.slow
+def test_folds_in_2d_and_3d_are_trained_scored_and_averaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, prepared = tmp_path / "data", tmp_path / "prepared"
+    run("phantom", "--output", data, "--cases", 4)
+    models = [tmp_path / "2d", tmp_path / "3d"]
+    for dimensions, model in zip((2, 3), models, strict=True):
+        plan = tmp_path / f"plan_{dimensions}d.json"
+        run("plan", "--data", data, "--output", plan, "--dim", dimensions, "--base-filters", 2,
+            "--batch-size", 2, "--patch-size", *[16] * dimensions,
+            "--target-spacing", *[4] * dimensions, "--workers", 1)  # fmt: skip
+        run("preprocess", "--data", data, "--results", prepared, "--plan", plan, "--workers", 1)
+        capsys.readouterr()
+        run("train", "--data", prepared, "--results", model, "--dim", dimensions,
+            "--fold", "all", "--nfolds", 2, "--epochs", 1, "--steps-per-epoch", 2,
+            "--nvol", 2)  # fmt: skip
+        rows = re.findall(r"^ *(0|1|all) +(\d+) ", capsys.readouterr().out, flags=re.MULTILINE)
+        assert rows == [("0", "2"), ("1", "2"), ("all", "4")]
+    (scan,) = sorted((data / "imagesTs").iterdir())[:1]
+    for name, used in (("both", models), ("2d", models[:1]), ("3d", models[1:])):
+        run("predict", "--model", *used, "--input", scan, "--output", tmp_path / name / "x.nii.gz",
+            "--save-probabilities", "--no-postprocess")  # fmt: skip
+    both, alone_2d, alone_3d = (
+        nibabel.load(tmp_path / name / "x_probabilities.nii.gz").get_fdata()
+        for name in ("both", "2d", "3d")
+    )
+    np.testing.assert_allclose(both, (alone_2d + alone_3d) / 2, atol=1e-5)
+    assert np.abs(alone_2d - alone_3d).max() > 1e-3
+    labels = np.asarray(nibabel.load(tmp_path / "both" / "x.nii.gz").dataobj)
+    clear = np.ptp(np.sort(both, axis=-1)[..., -2:], axis=-1) > 1e-4
+    np.testing.assert_array_equal(labels[clear], both.argmax(axis=-1)[clear])

@@ -1,7 +1,7 @@
 """`train`: from preprocessed cases to a run folder."""
 
 from nnunet_lib.cli.commands.command import WINDOW_FLAGS, Arguments, Command, Parser
-from nnunet_lib.cli.options import add_options, add_settings, settings_from
+from nnunet_lib.cli.options import ALL_FOLDS, add_options, add_settings, settings_from
 
 _TRAINING_FLAGS = (
     "--fold",
@@ -58,17 +58,24 @@ def _options(parser: Parser) -> None:
 def _run(arguments: Arguments) -> None:
     from nnunet_lib.distributed import join
     from nnunet_lib.preprocessing import PreprocessedDataset
-    from nnunet_lib.training import TrainingSettings, train
+    from nnunet_lib.training import TrainingSettings, cross_validate, train
 
     defaults = TrainingSettings()
+    all_folds = arguments.fold == ALL_FOLDS
     settings = settings_from(
         arguments,
         defaults,
         loss=settings_from(arguments, defaults.loss),
+        fold=0 if all_folds else arguments.fold,
         augmentation=settings_from(arguments, defaults.augmentation),
         inference=settings_from(arguments, defaults.inference),
     )
     preprocessed = PreprocessedDataset.open(arguments.data, arguments.dimensions)
+    if all_folds:
+        scores = cross_validate(preprocessed, arguments.results, settings)
+        if join().is_first:
+            print(scores.describe())
+        return
     result = train(preprocessed, arguments.results, settings)
     if not join().is_first:
         return
@@ -80,4 +87,4 @@ def _run(arguments: Arguments) -> None:
     )
 
 
-COMMAND = Command("train", "train one fold", _options, _run)
+COMMAND = Command("train", "train one fold, or all", _options, _run)

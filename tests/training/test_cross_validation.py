@@ -1,0 +1,156 @@
+"""All folds: a partition, pooled scores checked by hand, and a decision that is kept."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnunet_lib.distributed import ALONE
+from nnunet_lib.errors import InputError
+from nnunet_lib.evaluation import dice
+from nnunet_lib.files import write_json
+from nnunet_lib.inference import Postprocessing, Trial, predict
+from nnunet_lib.loading import split_folds
+from nnunet_lib.model import LAST, load_network
+from nnunet_lib.preprocessing import PreprocessedDataset
+from nnunet_lib.training import (
+    CrossValidation,
+    TrainingSettings,
+    cross_validate,
+    cross_validation,
+    read_metrics,
+)
+from nnunet_lib.training.validation import segment_case
+
+SHORT = TrainingSettings(number_of_folds=2, epochs=1, steps_per_epoch=2, learning_rate=1e-2)
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tiny_3d: PreprocessedDataset, tmp_path_factory: pytest.TempPathFactory
+) -> CrossValidation:
+    return cross_validate(tiny_3d, tmp_path_factory.mktemp("runs") / "all", SHORT, False)
+
+
+@pytest.mark.slow
+def test_every_case_is_scored_once_by_a_network_that_has_not_seen_it(
+    finished: CrossValidation, tiny_3d: PreprocessedDataset
+) -> None:
+    folds = split_folds(tiny_3d.identifiers, 2, SHORT.seed)
+    assert [tuple(fold) for fold in finished.folds] == [fold.validation for fold in folds]
+    for number, scored in enumerate(finished.folds):
+        network, plan = load_network(finished.results / f"fold_{number}")
+        data = replace(tiny_3d, plan=plan)
+        for case, trial in scored.items():
+            prediction, truth = segment_case(network, data, case, SHORT.inference)
+            for way, done in (
+                (Postprocessing(), trial.plain),
+                (Postprocessing(foreground=True), trial.foreground),
+                (Postprocessing(classes=(1, 2)), trial.classes),
+                (Postprocessing(True, (1, 2)), trial.both),
+            ):
+                assert done == {c: dice(way.apply(prediction), truth, c) for c in (1, 2)}
+
+
+@pytest.mark.slow
+def test_what_is_written_says_the_same(finished: CrossValidation) -> None:
+    written = json.loads((finished.results / "cross_validation.json").read_text())
+    assert written == json.loads(json.dumps(finished.to_json()))
+    assert [fold["run"] for fold in written["folds"]] == ["fold_0", "fold_1"]
+    cases = {case: d for fold in written["folds"] for case, d in fold["cases"].items()}
+    for label in "12":
+        values = [dice[label] for dice in cases.values() if dice[label] is not None]
+        assert written["pooled"][label]["dice"] == pytest.approx(np.mean(values))
+        assert written["pooled"][label]["cases"] == len(values)
+    for run in finished.results.glob("fold_*"):
+        assert Postprocessing.load(run) == finished.postprocessing
+
+
+@pytest.mark.slow
+def test_finished_folds_are_not_trained_again(
+    finished: CrossValidation, tiny_3d: PreprocessedDataset
+) -> None:
+    runs = sorted(finished.results.glob("fold_*"))
+    before = [(run / LAST).read_bytes() for run in runs]
+    again = cross_validate(tiny_3d, finished.results, replace(SHORT, resume=True), False)
+    assert [(run / LAST).read_bytes() for run in runs] == before
+    assert all(len(read_metrics(run)) == 1 for run in runs)
+    assert again == finished
+
+
+@pytest.mark.slow
+def test_a_folder_with_folds_is_not_trained_over_unasked(
+    finished: CrossValidation, tiny_3d: PreprocessedDataset
+) -> None:
+    with pytest.raises(InputError, match=r"fold_1.*--resume.*--overwrite"):
+        cross_validate(tiny_3d, finished.results, SHORT, False)
+    assert (finished.results / "cross_validation.json").exists()
+
+
+@pytest.mark.slow
+def test_all_folds_together_segment_new_scans_and_each_its_validation_cases(
+    finished: CrossValidation, phantom_path: Path, tmp_path: Path
+) -> None:
+    new = sorted((phantom_path / "imagesTs").iterdir())[0]
+    assert predict(finished.results, new, tmp_path / "label.nii.gz") == [tmp_path / "label.nii.gz"]
+    images = phantom_path / "imagesTr"
+    written = predict(finished.results, images, tmp_path / "folds", subset="validation")
+    assert len(written) == sum(map(len, finished.folds))
+    for number, scored in enumerate(finished.folds):
+        run = finished.results / f"fold_{number}"
+        for label in predict(run, images, tmp_path / f"{number}", subset="validation"):
+            assert label.read_bytes() == (tmp_path / "folds" / label.name).read_bytes()
+        assert len(list((tmp_path / f"{number}").iterdir())) == len(scored)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"training": ["b", "c"], "validation": ["a", "b"]},  # validates on what it trained on
+        {"training": ["c"], "validation": ["a"]},  # leaves one out
+        {"training": ["a", "c"], "validation": ["b"]},  # validates what another fold does too
+    ],
+)
+def test_folds_that_are_no_partition_are_noticed(tmp_path: Path, fault: dict[str, object]) -> None:
+    names = "abc"
+    runs = [tmp_path / f"fold_{number}" for number in range(3)]
+    for run, held_out in zip(runs, names, strict=True):
+        others = [name for name in names if name != held_out]
+        write_json(run / "fold.json", {"training": others, "validation": [held_out]})
+    folds = cross_validation._folds_of(runs, names, ALONE)
+    assert [fold.validation for fold in folds] == [("a",), ("b",), ("c",)]
+    write_json(runs[0] / "fold.json", fault)
+    with pytest.raises(InputError, match="each case once"):
+        cross_validation._folds_of(runs, names, ALONE)
+
+
+def a_result(postprocessing: Postprocessing) -> CrossValidation:
+    """Two folds of 1 and 2 cases; the largest component of class 1 brings 0.1 everywhere."""
+    scores = ({"a": (0.5, 0.25)}, {"b": (0.75, None), "c": (0.25, 0.75)})
+    folds = tuple(
+        {
+            case: Trial({1: one, 2: two}, {1: 0.0, 2: 0.0}, {1: one + 0.1, 2: 0.0}, {})
+            for case, (one, two) in fold.items()
+        }
+        for fold in scores
+    )
+    labels = ("background", "front", "rear part")
+    return CrossValidation(Path("results"), labels, folds, postprocessing)
+
+
+def test_the_table_has_a_row_a_fold_and_one_for_all() -> None:
+    lines = a_result(Postprocessing()).describe().splitlines()
+    assert lines[0].split() == ["fold", "cases", "front", "rear", "part", "mean"]
+    assert lines[1].split() == ["0", "1", "0.5000", "0.2500", "0.3750"]
+    assert lines[2].split() == ["1", "2", "0.5000", "0.7500", "0.6250"]
+    assert lines[3].split() == ["all", "3", "0.5000", "0.5000", "0.5000"]
+    assert len({len(line) for line in lines[:4]}) == 1
+    assert "95% interval" in lines[4]
+    assert "does not help" in lines[5]
+
+
+def test_it_says_what_postprocessing_brings() -> None:
+    said = a_result(Postprocessing(classes=(1,))).describe().splitlines()[-1]
+    assert "largest component of front is kept: mean Dice 0.5000 becomes 0.5500" in said
