@@ -31,6 +31,7 @@ class Option:
         choices: the only values allowed, if they are few.
         many: takes several values.
         switch: takes no value; `--flag` and `--no-flag`.
+        alone: its value where it is given without one; empty if it needs one.
     """
 
     flag: str
@@ -41,6 +42,7 @@ class Option:
     choices: tuple[Any, ...] | None = None
     many: bool = False
     switch: bool = False
+    alone: str = ""
 
 
 def fold_or_all(text: str) -> int | str:
@@ -277,6 +279,16 @@ _ALL = (
         "go on with the run that the folder holds; start it if there is none",
         switch=True,
     ),
+    # How the network computes
+    Option(
+        "--amp",
+        "precision",
+        "mixed precision: float16 if not said otherwise; weights and logits stay float32",
+        choices=("float16", "bfloat16"),
+        alone="float16",
+    ),
+    Option("--tf32", "tf32", "let GPUs since Ampere round float32 factors to TF32", switch=True),
+    Option("--xla", "xla", "compile the network with XLA", switch=True),
     # Predict
     Option("--tta", "tta", "average over all flips (test-time augmentation)", switch=True),
     Option("--overlap", "overlap", "least overlap of neighbouring windows", "share", float),
@@ -372,7 +384,8 @@ def _add(parser: argparse.ArgumentParser, option: Option, **keywords: Any) -> No
     else:
         keywords |= {"type": option.parse, "choices": option.choices}
         keywords["metavar"] = None if option.choices else option.unit.upper()
-        keywords["nargs"] = "+" if option.many else None
+        keywords["nargs"] = "+" if option.many else "?" if option.alone else None
+        keywords["const"] = option.alone or None
     parser.add_argument(option.flag, **keywords)
 
 

@@ -14,6 +14,7 @@ from nnunet_lib.errors import InputError
 from nnunet_lib.files import read_json
 from nnunet_lib.inference.components import Postprocessing
 from nnunet_lib.inference.windows import Network
+from nnunet_lib.model.compute import DEFAULT_COMPUTE, ComputeSettings
 from nnunet_lib.planning import Plan
 from nnunet_lib.preprocessing import preprocessing_key
 
@@ -49,12 +50,19 @@ class Member:
         return replace(self, skipped=frozenset(read_json(self.run / FOLD)["training"]))
 
 
-def load_members(models: Sequence[Path], checkpoint: str) -> tuple[Member, ...]:
+def load_members(
+    models: Sequence[Path],
+    checkpoint: str,
+    compute: ComputeSettings = DEFAULT_COMPUTE,
+    batch_size: int = 1,
+) -> tuple[Member, ...]:
     """Load the networks of all runs; the folder of a cross-validation stands for its folds.
 
     Args:
         models: run folders, checkpoint files, or folders that `cross_validate` has written.
         checkpoint: the file name to take from a run folder.
+        compute: precision and compilation of all of them.
+        batch_size: how many windows a call brings.
 
     Raises:
         InputError: if one cannot be loaded, or they differ in channels or labels.
@@ -63,7 +71,9 @@ def load_members(models: Sequence[Path], checkpoint: str) -> tuple[Member, ...]:
     from nnunet_lib.model import load_network
 
     runs = [run for model in models for run in _runs_of(model)]
-    members = tuple(Member(*load_network(run, checkpoint), run) for run in runs)
+    members = tuple(
+        Member(*load_network(run, checkpoint, compute, batch_size), run) for run in runs
+    )
     for other in members[1:]:
         _require_same("channels", members[0], other)
         _require_same("labels", members[0], other)

@@ -25,6 +25,7 @@ from nnunet_lib.inference.components import NOTHING, Postprocessing
 from nnunet_lib.inference.ensemble import FOLD, Member, common_postprocessing, load_members
 from nnunet_lib.inference.prediction import NO_FLIPS, predict_ensemble
 from nnunet_lib.inference.settings import DEFAULTS, InferenceSettings
+from nnunet_lib.model.compute import DEFAULT_COMPUTE, ComputeSettings, prepare
 from nnunet_lib.planning import Plan
 
 ENDING = ".nii.gz"
@@ -54,6 +55,7 @@ def predict(
     checkpoint: Literal["last", "best"] = "last",
     subset: Subset = "all",
     postprocess: bool = True,
+    compute: ComputeSettings = DEFAULT_COMPUTE,
 ) -> list[Path]:
     """Segment an image file, or each image in a folder, with one trained model or several.
 
@@ -71,16 +73,20 @@ def predict(
             predicted by those runs alone that did not train on it.
         postprocess: whether to do to the label maps what cross-validation decided; of several
             models, what all agree upon.
+        compute: precision and compilation, whatever they were in training.
 
     Returns:
         The label maps that were written.
 
     Raises:
-        InputError: if a model, an image or the output's name is not usable, or models differ
-            in channels or labels.
+        InputError: if a model, an image or the output's name is not usable, models differ in
+            channels or labels, or this machine cannot compute in that precision.
     """
     models = [model] if isinstance(model, Path) else model
-    members = load_members(models, f"checkpoint_{checkpoint}.npz")
+    for note in prepare(compute):
+        tqdm.write(note)
+    windows = settings.window_batch_size
+    members = load_members(models, f"checkpoint_{checkpoint}.npz", compute, windows)
     cases = find_images(input, len(members[0].plan.channels))
     if subset == "validation":
         cases = _validation_cases(members, cases)

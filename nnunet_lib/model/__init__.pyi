@@ -9,11 +9,15 @@ from .checkpoint import find_checkpoint as find_checkpoint
 from .checkpoint import load_checkpoint as load_checkpoint
 from .checkpoint import save_checkpoint as save_checkpoint
 from .checkpoint import variable_arrays as variable_arrays
+from .compute import DEFAULT_COMPUTE as DEFAULT_COMPUTE
 from .compute import ComputeSettings as ComputeSettings
 from .compute import Precision as Precision
+from .compute import prepare as prepare
+from .network import Forward as Forward
 from .network import Network as Network
 from .network import as_network as as_network
 from .network import load_network as load_network
+from .network import training_forward as training_forward
 from .unet import build_unet as build_unet
 from .unet import head_strides as head_strides
 from .unet import number_of_heads as number_of_heads

@@ -1,4 +1,7 @@
-"""A trained network as a plain function from NumPy patches to NumPy logits."""
+"""The network as a plain function: for a training step, and of a trained model for prediction.
+
+Taught in lessons 06 and 08.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,37 +10,89 @@ import numpy as np
 import tensorflow as tf
 
 from nnunet_lib.model.checkpoint import LAST, assign_arrays, find_checkpoint, load_checkpoint
+from nnunet_lib.model.compute import DEFAULT_COMPUTE, ComputeSettings
 from nnunet_lib.model.unet import build_unet
 from nnunet_lib.planning import Plan
 
+Forward = Callable[[tf.Tensor], list[tf.Tensor]]
 Network = Callable[[np.ndarray], np.ndarray]
 
 
-def as_network(model: tf.keras.Model) -> Network:
+def training_forward(model: tf.keras.Model, xla: bool = False) -> Forward:
+    """The model in training: patches (batch, *patch, channels) -> logits of each head.
+
+    With XLA, the pass forward becomes one compiled program, and the pass back, which a gradient
+    tape around this function asks for, another. The rest of the step stays outside: neither
+    Horovod's operations nor an optimiser's need XLA, and the former cannot be compiled on a
+    CPU. Patches of another shape are compiled anew, so keep the batch size fixed.
+    """
+
+    def forward(patches: tf.Tensor) -> list[tf.Tensor]:
+        logits = model(patches, training=True)
+        return logits if isinstance(logits, list) else [logits]
+
+    return tf.function(forward, jit_compile=True) if xla else forward
+
+
+def as_network(model: tf.keras.Model, xla: bool = False, batch_size: int = 1) -> Network:
     """The model's finest head as a function: (n, *patch, channels) -> (n, *patch, classes).
 
     Both are float32. The graph is traced once, whatever the number of patches.
+
+    Args:
+        model: from `build_unet`, in any precision.
+        xla: compile it. That holds for one shape only, so that patches then go through it
+            `batch_size` at a time, and what is missing from the last batch is filled up.
+        batch_size: how many patches most calls will bring; it matters for XLA only.
     """
     finest = tf.keras.Model(model.inputs, model.outputs[0])
-    specification = tf.TensorSpec(model.inputs[0].shape, tf.float32)
+    shape = (batch_size if xla else None, *model.inputs[0].shape[1:])
 
-    @tf.function(input_signature=[specification])
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)], jit_compile=xla)
     def forward(patches: tf.Tensor) -> tf.Tensor:
         return finest(patches, training=False)
 
-    return lambda patches: forward(tf.convert_to_tensor(patches, tf.float32)).numpy()
+    def network(patches: np.ndarray) -> np.ndarray:
+        return forward(tf.convert_to_tensor(patches, tf.float32)).numpy()
+
+    return _in_batches_of(batch_size, network) if xla else network
 
 
-def load_network(model: Path, checkpoint: str = LAST) -> tuple[Network, Plan]:
+def load_network(
+    model: Path,
+    checkpoint: str = LAST,
+    compute: ComputeSettings = DEFAULT_COMPUTE,
+    batch_size: int = 1,
+) -> tuple[Network, Plan]:
     """Load a trained network and its plan from a run folder or a checkpoint file.
 
     Nothing else is read: neither training data nor a dataset description.
+
+    Args:
+        model: a run folder, or a checkpoint file.
+        checkpoint: which one of a run folder.
+        compute: precision and compilation, whatever they were in training.
+        batch_size: see `as_network`.
 
     Raises:
         InputError: if there is no checkpoint, or it is damaged.
     """
     path = find_checkpoint(model, checkpoint)
     saved = load_checkpoint(path)
-    unet = build_unet(saved.plan, saved.deep_supervision)
+    unet = build_unet(saved.plan, saved.deep_supervision, compute.precision)
     assign_arrays(unet.variables, saved.weights, source=str(path))
-    return as_network(unet), saved.plan
+    return as_network(unet, compute.xla, batch_size), saved.plan
+
+
+def _in_batches_of(size: int, network: Network) -> Network:
+    """The network, called with exactly `size` patches each time, zeros where there are fewer."""
+
+    def batched(patches: np.ndarray) -> np.ndarray:
+        logits = []
+        for first in range(0, len(patches), size):
+            batch = patches[first : first + size]  # (n, *patch, channels), n <= size
+            missing = np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)
+            logits.append(network(np.concatenate([batch, missing]))[: len(batch)])
+        return np.concatenate(logits)
+
+    return batched

@@ -13,7 +13,8 @@ from nnunet_lib.cli import main
 from nnunet_lib.cli.main import make_parser
 from nnunet_lib.cli.options import OPTIONS, settings_from
 from nnunet_lib.inference import InferenceSettings
-from nnunet_lib.planning import PlannerSettings
+from nnunet_lib.model import ComputeSettings
+from nnunet_lib.planning import Norm, PlannerSettings
 from nnunet_lib.training.schedules import Scheduler
 from nnunet_lib.training.settings import OPTIMISER_DEFAULTS, Optimiser, TrainingSettings
 
@@ -60,6 +61,7 @@ def test_every_option_has_help(command: str) -> None:
         ("train --data d --results r", TrainingSettings().augmentation),
         ("train --data d --results r", TrainingSettings().inference),
         ("predict --model m --input i --output o", InferenceSettings()),
+        ("predict --model m --input i --output o", ComputeSettings()),
         ("plan --data d --output p", PlannerSettings()),
     ],
 )
@@ -75,9 +77,23 @@ def test_every_option_is_used_by_a_command() -> None:
     assert OPTIONS.keys() <= used
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("--amp", ComputeSettings("float16")),
+        ("--amp bfloat16 --no-tf32", ComputeSettings("bfloat16", tf32=False)),
+        ("--xla", ComputeSettings(xla=True)),
+    ],
+)
+def test_amp_alone_means_float16(options: str, expected: ComputeSettings) -> None:
+    line = f"predict --model m --input i --output o {options}"
+    assert settings_from(make_parser().parse_args(line.split()), ComputeSettings()) == expected
+
+
 def test_what_the_help_of_train_repeats_is_what_the_settings_say() -> None:
     assert OPTIONS["--optimiser"].choices == get_args(Optimiser)
     assert OPTIONS["--scheduler"].choices == get_args(Scheduler)
+    assert OPTIONS["--norm"].choices == get_args(Norm)
     for flag, field in (("--learning-rate", "learning_rate"), ("--weight-decay", "weight_decay")):
         own = (f"{name} {getattr(d, field):g}" for name, d in OPTIMISER_DEFAULTS.items())
         assert ", ".join(own) in OPTIONS[flag].help

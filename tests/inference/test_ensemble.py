@@ -150,7 +150,7 @@ def runs(tmp_path, monkeypatch, plans, volume):
     write_json(tmp_path / "run_2d/fold.json", {"training": ["b"], "validation": ["a"]})
     write_json(folder / "cross_validation.json", {"folds": [{"run": "fold_0"}, {"run": "fold_1"}]})
     plan_of = {run: plans[number == 2] for run, number in numbers.items()}
-    fake = SimpleNamespace(load_network=lambda run, _: (linear(numbers[run]), plan_of[run]))
+    fake = SimpleNamespace(load_network=lambda run, *_: (linear(numbers[run]), plan_of[run]))
     monkeypatch.setitem(sys.modules, "nnunet_lib.model", fake)
     return SimpleNamespace(folder=folder, run_2d=tmp_path / "run_2d", plan_of=plan_of)
 

@@ -11,6 +11,7 @@ from nnunet_lib.datasets import find_images, read_label, read_volume, write_volu
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import write_json
 from nnunet_lib.inference import InferenceSettings, Member, Postprocessing, predict, predict_files
+from nnunet_lib.model import ComputeSettings, compute
 
 SPACING = (2.0, 1.0, 1.5)
 SHAPE = (10, 14, 9)
@@ -36,15 +37,16 @@ def model(tmp_path, monkeypatch, make_plan):
     """A run folder whose network is the identity; loading it needs no TensorFlow."""
     run = tmp_path / "run"
     write_json(run / "fold.json", {"training": ["a"], "validation": ["b", "c"]})
-    loaded = []
+    loaded, asked = [], []
 
-    def load_network(path, checkpoint):
+    def load_network(path, checkpoint, compute, batch_size):
         loaded.append((path, checkpoint))
+        asked.append((compute, batch_size))
         return lambda patches: patches, make_plan(SPACING, (8, 8, 8), (1, 2, 0))
 
     fake = SimpleNamespace(load_network=load_network)
     monkeypatch.setitem(sys.modules, "nnunet_lib.model", fake)
-    return SimpleNamespace(run=run, loaded=loaded)
+    return SimpleNamespace(run=run, loaded=loaded, asked=asked)
 
 
 def names(folder):
@@ -63,6 +65,17 @@ def test_a_folder_becomes_a_folder_of_label_maps(images, model, tmp_path, obliqu
         np.testing.assert_array_equal(label.array, array.argmax(axis=-1))
         np.testing.assert_allclose(label.affine, oblique(SPACING), atol=1e-5)
     assert nib.load(output / "a.nii.gz").get_data_dtype() == np.uint8
+
+
+def test_precision_and_compilation_reach_the_network_and_their_price_is_told(
+    images, model, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(compute, "_capabilities", dict)  # no GPU, wherever this runs
+    settings = ComputeSettings("float16", xla=True)
+    windows = InferenceSettings(window_batch_size=3)
+    predict(model.run, images[0], tmp_path / "out", windows, compute=settings)
+    assert model.asked == [(settings, 3)]
+    assert compute.SLOW_XLA in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])

@@ -9,6 +9,8 @@ Parser = argparse.ArgumentParser
 
 WINDOW_FLAGS = ("--tta", "--overlap", "--blend-mode", "--window-batch-size")
 """Options of the sliding window, for every command that predicts whole cases."""
+COMPUTE_FLAGS = ("--amp", "--tf32", "--xla")
+"""Options of how the network computes, for every command that runs one."""
 
 
 @dataclass(frozen=True)

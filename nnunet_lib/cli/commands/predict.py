@@ -1,11 +1,12 @@
 """`predict`: from scans to label maps."""
 
-from nnunet_lib.cli.commands.command import WINDOW_FLAGS, Arguments, Command, Parser
+from nnunet_lib.cli.commands.command import COMPUTE_FLAGS, WINDOW_FLAGS, Arguments, Command, Parser
 from nnunet_lib.cli.options import add_options, add_settings, add_several, settings_from
 
 
 def _options(parser: Parser) -> None:
     from nnunet_lib.inference import InferenceSettings
+    from nnunet_lib.model import ComputeSettings
 
     meaning = "several are averaged, and the folder of a cross-validation stands for its folds"
     add_several(parser, "--model", meaning)
@@ -15,10 +16,12 @@ def _options(parser: Parser) -> None:
         checkpoint="last", subset="all", postprocess=True,
     )  # fmt: skip
     add_settings(parser, InferenceSettings(), (*WINDOW_FLAGS, "--save-probabilities"))
+    add_settings(parser, ComputeSettings(), COMPUTE_FLAGS)
 
 
 def _run(arguments: Arguments) -> None:
     from nnunet_lib.inference import InferenceSettings, predict
+    from nnunet_lib.model import ComputeSettings
 
     written = predict(
         arguments.model,
@@ -28,6 +31,7 @@ def _run(arguments: Arguments) -> None:
         checkpoint=arguments.checkpoint,
         subset=arguments.subset,
         postprocess=arguments.postprocess,
+        compute=settings_from(arguments, ComputeSettings()),
     )
     print(f"{len(written)} label maps: {arguments.output}")
 

@@ -1,0 +1,118 @@
+"""What a device can do is found out before the work, and said in one sentence each."""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import tensorflow as tf
+
+from nnunet_lib.errors import InputError
+from nnunet_lib.model import ComputeSettings, Precision, compute, prepare
+
+Capabilities = dict[str, tuple[int, int]]
+
+CPU: Capabilities = {}
+P100, V100, A100 = {"P100": (6, 0)}, {"V100": (7, 0)}, {"A100": (8, 0)}
+
+
+@pytest.fixture(autouse=True)
+def _tf32_as_it_was() -> Iterator[None]:
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    yield
+    tf.config.experimental.enable_tensor_float_32_execution(before)
+
+
+def notes(
+    settings: ComputeSettings, devices: Capabilities, monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, ...]:
+    monkeypatch.setattr(compute, "_capabilities", lambda: devices)
+    return prepare(settings)
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_the_tf32_switch_reaches_tensorflow(tf32: bool) -> None:
+    prepare(ComputeSettings(tf32=tf32))
+    assert tf.config.experimental.tensor_float_32_execution_enabled() == tf32
+
+
+@pytest.mark.parametrize("devices", [CPU, P100], ids=["CPU", "GPU"])
+def test_float32_works_everywhere(devices: Capabilities, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert notes(ComputeSettings(), devices, monkeypatch) == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [(ComputeSettings("float16"), "50 times"), (ComputeSettings(xla=True), "6.7 times")],
+)
+def test_a_cpu_says_in_one_line_what_it_is_slow_at(
+    settings: ComputeSettings, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (note,) = notes(settings, CPU, monkeypatch)
+    assert word in note
+    assert "\n" not in note
+
+
+@pytest.mark.parametrize(
+    ("precision", "devices", "slow"),
+    [
+        ("float16", P100 | V100, ["P100"]),
+        ("float16", A100, []),
+        ("bfloat16", V100 | A100, ["V100"]),
+        ("bfloat16", A100, []),
+    ],
+)
+def test_a_gpu_without_tensor_cores_for_the_precision_is_named(
+    precision: Precision,
+    devices: Capabilities,
+    slow: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compute, "_try_convolution", lambda _: None)  # these GPUs are not here
+    found = notes(ComputeSettings(precision, xla=True), devices, monkeypatch)
+    assert [note.split()[0] for note in found] == slow
+
+
+def test_a_precision_without_convolutions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unimplemented(*_: object) -> None:
+        raise tf.errors.UnimplementedError(None, None, "no such kernel")
+
+    monkeypatch.setattr(tf.nn, "conv3d", unimplemented)
+    with pytest.raises(InputError, match=r"bfloat16.*TF_ENABLE_ONEDNN_OPTS=0"):
+        prepare(ComputeSettings("bfloat16"))
+
+
+def prepared(settings: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`prepare` in a process of its own, whose kernels the environment chooses."""
+    code = (
+        "from nnunet_lib.model import ComputeSettings, prepare; "
+        f"print(prepare(ComputeSettings({settings})))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="oneDNN's kernels are for x86-64")
+def test_kernels_that_are_missing_are_found_by_trying() -> None:
+    """oneDNN told to use no AVX-512, as on a processor without: it has no bfloat16 then."""
+    old = {"ONEDNN_MAX_CPU_ISA": "AVX2", "CUDA_VISIBLE_DEVICES": ""}
+    refused = prepared("'bfloat16'", **old)
+    assert refused.returncode == 1
+    assert "InputError: bfloat16" in refused.stderr
+    assert prepared("'bfloat16'", TF_ENABLE_ONEDNN_OPTS="0", **old).stdout == "()\n"
+    assert "6.7 times" in prepared("'bfloat16', xla=True", **old).stdout
+
+
+@pytest.mark.slow
+def test_keras_does_not_repeat_our_sentence() -> None:
+    told = prepared("'float16'", CUDA_VISIBLE_DEVICES="")
+    assert "50 times" in told.stdout
+    assert told.stderr == ""
