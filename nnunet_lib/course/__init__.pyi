@@ -3,13 +3,15 @@ from .claims import ClaimError as ClaimError
 from .claims import Ledger as Ledger
 from .datasets import fresh_folder as fresh_folder
 from .datasets import resolve_dataset as resolve_dataset
-from .datasets import work_folder as work_folder
 from .figures import comparison_figure as comparison_figure
 from .figures import curve_figure as curve_figure
 from .figures import draw_slice as draw_slice
 from .figures import patches_figure as patches_figure
 from .figures import planes_figure as planes_figure
 from .figures import show as show
+from .keeping import work_folder as work_folder
+from .models import TrainedModel as TrainedModel
+from .models import trained_model as trained_model
 from .output import show_table as show_table
 from .profiles import PROFILES as PROFILES
 from .profiles import Profile as Profile

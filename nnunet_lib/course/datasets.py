@@ -1,22 +1,17 @@
-"""The data and the folders of a lesson, whatever folder its kernel was started in."""
+"""The data of a lesson, whatever folder its kernel was started in."""
 
-import hashlib
 import inspect
-import json
-import os
 import random
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import nnunet_lib
+from nnunet_lib.course.keeping import checkout, kept, work_folder
 from nnunet_lib.course.profiles import Profile
 from nnunet_lib.datasets import Dataset, make_phantom, require_valid
 from nnunet_lib.errors import InputError
 
 PHANTOM = "phantom"
-WORK_VARIABLE = "NNUNET_COURSE_WORK"
 
 
 def resolve_dataset(name: str, profile: Profile, seed: int = 0) -> Dataset:
@@ -40,19 +35,6 @@ def resolve_dataset(name: str, profile: Profile, seed: int = 0) -> Dataset:
     return limited
 
 
-def work_folder() -> Path:
-    """Where lessons keep what they make: the checkout's build/lessons, or a cache folder.
-
-    The environment variable NNUNET_COURSE_WORK names another place.
-    """
-    if WORK_VARIABLE in os.environ:
-        return Path(os.environ[WORK_VARIABLE]).expanduser().resolve()
-    checkout = _checkout()
-    if checkout is not None:
-        return checkout / "build" / "lessons"
-    return Path.home() / ".cache" / "nnunet-course"
-
-
 def fresh_folder(name: str) -> Path:
     """An empty folder of that name in the work folder; what an earlier run left is removed."""
     folder = work_folder() / name
@@ -61,21 +43,15 @@ def fresh_folder(name: str) -> Path:
     return folder
 
 
-def _checkout() -> Path | None:
-    """The folder of the checkout that the library was imported from, if it was from one."""
-    parent = Path(nnunet_lib.__file__).resolve().parents[1]
-    return parent if (parent / "notebooks").is_dir() else None
-
-
 def find_dataset(name: str) -> Path:
     """The folder of a dataset given by path, or by its name inside the checkout's data/.
 
     Raises:
         InputError: if there is none.
     """
-    checkout = _checkout()
+    home = checkout()
     places = [Path(name).expanduser()]
-    places += [checkout / "data" / name] if checkout is not None else []
+    places += [home / "data" / name] if home is not None else []
     for place in places:
         if (place / "dataset.json").is_file():
             return place.resolve()
@@ -89,22 +65,8 @@ def find_dataset(name: str) -> Path:
 def _phantom(cases: int, seed: int) -> Path:
     """The phantom dataset, made once and kept by the hash of everything that shapes it."""
     source = Path(inspect.getfile(make_phantom)).read_text(encoding="utf-8")
-    ingredients = json.dumps([cases, seed, source])
-    key = hashlib.sha256(ingredients.encode()).hexdigest()[:12]
-    folder = work_folder() / f"phantom-{key}"
-    if not (folder / "dataset.json").is_file():
-        _make_whole(folder, cases, seed)
-    return folder
-
-
-def _make_whole(folder: Path, cases: int, seed: int) -> None:
-    """Generate next to the final place and rename, so that half a dataset is never kept."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=folder.parent) as temporary:
-        made = Path(temporary) / folder.name
-        make_phantom(made, cases=cases, seed=seed)
-        try:
-            made.rename(folder)
-        except OSError:
-            if not (folder / "dataset.json").is_file():  # else another process was first
-                raise
+    return kept(
+        "phantom",
+        [cases, seed, source],
+        lambda folder: make_phantom(folder, cases=cases, seed=seed),
+    )

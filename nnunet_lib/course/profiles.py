@@ -28,6 +28,7 @@ class Profile:
         epochs: after which it ends sooner; None uses the whole time. With a number a busy machine
             trains as many steps as an idle one, unless they take longer than `training_minutes`.
         steps_per_epoch: training steps between two lines of the history.
+        model_epochs: epochs of the model that lessons 10 and 11 share (`trained_model`).
         memory_gigabytes: the planner's budget for one training step; patch and batch follow.
         base_filters: channels of the finest level of the U-Net.
         small_batches: whether the planner keeps batches small, as suits a CPU.
@@ -43,6 +44,7 @@ class Profile:
     training_minutes: float
     epochs: int | None
     steps_per_epoch: int
+    model_epochs: int
     memory_gigabytes: float
     base_filters: int
     small_batches: bool
@@ -61,6 +63,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             training_minutes=10.0,
             epochs=10,
             steps_per_epoch=25,
+            model_epochs=6,
             memory_gigabytes=0.5,
             base_filters=8,
             small_batches=True,
@@ -76,6 +79,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             training_minutes=10.0,
             epochs=None,
             steps_per_epoch=50,
+            model_epochs=20,
             memory_gigabytes=0.5,
             base_filters=12,
             small_batches=True,
@@ -91,6 +95,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             training_minutes=60.0,
             epochs=None,
             steps_per_epoch=250,
+            model_epochs=100,
             memory_gigabytes=8.0,
             base_filters=32,
             small_batches=False,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnunet_lib.course import output
+from nnunet_lib.course import keeping, output
 
 
 @pytest.fixture
@@ -14,3 +14,10 @@ def shown(monkeypatch):
         output, "display", lambda bundle, raw, metadata: outputs.append((bundle, metadata))
     )
     return outputs
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """The folder in which lessons keep what they make: the test's own."""
+    monkeypatch.setenv(keeping.WORK_VARIABLE, str(tmp_path / "work"))
+    return tmp_path / "work"

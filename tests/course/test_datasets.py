@@ -13,34 +13,22 @@ SMALL = replace(resolve("ci"), phantom_cases=3)
 
 
 @pytest.fixture(autouse=True)
-def work(tmp_path, monkeypatch):
-    """Lessons keep what they make in the test's own folder."""
-    monkeypatch.setenv(datasets.WORK_VARIABLE, str(tmp_path / "work"))
-    return tmp_path / "work"
+def _work(work):
+    """Every test here has a work folder of its own."""
 
 
-def test_the_phantom_is_made_once_and_kept(work, monkeypatch):
+def test_the_phantom_is_made_once_and_kept(work):
     first = datasets.resolve_dataset("phantom", SMALL, seed=1)
-    monkeypatch.setattr(datasets, "_make_whole", None)  # a second call would fail
+    (first.root / "still here").touch()
     assert datasets.resolve_dataset("phantom", SMALL, seed=1) == first
     assert len(first.training) == 3
-    assert [path.name for path in work.iterdir()] == [first.root.name]  # nothing half made
+    assert (first.root / "still here").exists()
+    assert list(work.iterdir()) == [first.root]
 
 
 def test_another_seed_is_another_phantom():
     roots = {datasets.resolve_dataset("phantom", SMALL, seed).root for seed in (1, 2)}
     assert len(roots) == 2
-
-
-def test_an_interrupted_phantom_is_not_kept(work, monkeypatch):
-    def interrupted(output, **_):
-        (output / "imagesTr").mkdir(parents=True)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(datasets, "make_phantom", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        datasets.resolve_dataset("phantom", SMALL)
-    assert list(work.iterdir()) == []
 
 
 def test_a_path_is_a_dataset_and_the_profile_limits_its_cases(tmp_path):
@@ -56,7 +44,7 @@ def test_a_path_is_a_dataset_and_the_profile_limits_its_cases(tmp_path):
 
 def test_a_name_is_looked_for_in_the_checkout_s_data_folder(tmp_path, monkeypatch):
     made = make_phantom(tmp_path / "checkout" / "data" / "Heads", cases=2, seed=0)
-    monkeypatch.setattr(datasets, "_checkout", lambda: tmp_path / "checkout")
+    monkeypatch.setattr(datasets, "checkout", lambda: tmp_path / "checkout")
     monkeypatch.chdir(tmp_path)
     assert datasets.resolve_dataset("Heads", SMALL).training == made.training
 
@@ -78,11 +66,3 @@ def test_a_fresh_folder_is_empty(work):
     folder = datasets.fresh_folder("lesson")
     assert folder == work / "lesson"
     assert list(folder.iterdir()) == []
-
-
-def test_without_the_variable_work_stays_in_the_checkout(monkeypatch, tmp_path):
-    monkeypatch.delenv(datasets.WORK_VARIABLE)
-    monkeypatch.setattr(datasets, "_checkout", lambda: tmp_path)
-    assert datasets.work_folder() == tmp_path / "build" / "lessons"
-    monkeypatch.setattr(datasets, "_checkout", lambda: None)
-    assert datasets.work_folder().name == "nnunet-course"

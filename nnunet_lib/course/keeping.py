@@ -1,0 +1,63 @@
+"""What lessons make once and keep, by the hash of everything that went into it."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nnunet_lib
+
+WORK_VARIABLE = "NNUNET_COURSE_WORK"
+
+
+def work_folder() -> Path:
+    """Where lessons keep what they make: the checkout's build/lessons, or a cache folder.
+
+    The environment variable NNUNET_COURSE_WORK names another place.
+    """
+    if WORK_VARIABLE in os.environ:
+        return Path(os.environ[WORK_VARIABLE]).expanduser().resolve()
+    place = checkout()
+    if place is not None:
+        return place / "build" / "lessons"
+    return Path.home() / ".cache" / "nnunet-course"
+
+
+def checkout() -> Path | None:
+    """The folder of the checkout that the library was imported from, if it was from one."""
+    parent = Path(nnunet_lib.__file__).resolve().parents[1]
+    return parent if (parent / "notebooks").is_dir() else None
+
+
+def kept(name: str, ingredients: Any, make: Callable[[Path], object]) -> Path:
+    """The folder `<name>-<hash of the ingredients>` in the work folder; made if it is not there.
+
+    It is made under another name and then renamed, so that a folder of this name is always
+    whole. Two kernels that make it at once both do the work, and the first one's is kept.
+
+    Args:
+        name: what it is, in a word.
+        ingredients: JSON values, on which the content depends and on nothing else.
+        make: fills the folder that it is given, which does not exist yet.
+    """
+    folder = work_folder() / f"{name}-{digest(ingredients)[:12]}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=folder.parent) as temporary:
+        made = Path(temporary) / folder.name
+        make(made)
+        try:
+            made.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was first
+                raise
+    return folder
+
+
+def digest(value: Any) -> str:
+    """A hash of JSON values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,140 @@
+"""The trained model of the lessons that need one: trained once, seeded, and kept."""
+
+import hashlib
+import importlib.metadata
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import nnunet_lib
+from nnunet_lib.course.keeping import kept
+from nnunet_lib.course.profiles import Profile
+from nnunet_lib.datasets import Dataset
+from nnunet_lib.loading import AugmentationSettings, Fold, split_folds
+from nnunet_lib.planning import Plan, PlannerSettings, plan_dataset
+from nnunet_lib.preprocessing import PreprocessedDataset, preprocess
+from nnunet_lib.training import TrainingSettings, train
+
+_ABOVE_TRAINING = {"course", "cli", "deployment", "__main__.py"}
+_CALCULATES = ("numpy", "scipy", "tensorflow", "nvidia-dali-cuda110")
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model, and what it was trained on.
+
+    Attributes:
+        preprocessed: all cases, in mode "training".
+        fold: which of them the model trained on, and which it never saw.
+        plan: the run's own; the same that its checkpoint holds.
+        run: the folder that `train` wrote, from which `predict` works.
+    """
+
+    preprocessed: PreprocessedDataset
+    fold: Fold
+    plan: Plan
+    run: Path
+
+
+def trained_model(
+    dataset: Dataset,
+    profile: Profile,
+    seed: int = 0,
+    fold: int = 0,
+    number_of_folds: int = 5,
+    dimensions: int = 3,
+) -> TrainedModel:
+    """A model for the dataset's training cases, trained the first time it is asked for.
+
+    It takes `profile.model_epochs` epochs, however long they last: in profile "ci" less than a
+    minute on two idle cores. What it was made of decides where it is kept: the files of the
+    cases, the settings, the seed, and the source of every stage up to training. A change in any
+    of them trains anew. Folds of one dataset share its preprocessed cases. Patches are mirrored,
+    so that the model may be asked for test-time augmentation.
+
+    Args:
+        dataset: its training cases are split into folds. Leave some out to test an ensemble.
+        profile: says how long to train, and how large the network is.
+        seed: of the folds, the first weights and every random draw.
+        fold: which fold validates, from 0.
+        number_of_folds: parts that the cases are split into.
+        dimensions: 2 for a network on slices, 3 for one on volumes.
+    """
+    ingredients = [_content(dataset), _library()]
+    preprocessed = _preprocessed(dataset, profile, dimensions, ingredients)
+    settings = _settings(profile, seed, fold, number_of_folds)
+    run = kept(
+        "model",
+        [ingredients, preprocessed.plan.to_json(), asdict(settings)],
+        lambda folder: train(preprocessed, folder, settings),
+    )
+    folds = split_folds(preprocessed.identifiers, number_of_folds, seed)
+    return TrainedModel(preprocessed, folds[fold], Plan.load(run / "plan.json"), run)
+
+
+def _preprocessed(
+    dataset: Dataset, profile: Profile, dimensions: int, ingredients: Any
+) -> PreprocessedDataset:
+    """Plan and preprocess once; the hash leaves out how many workers do it."""
+    planner = PlannerSettings(
+        dimensions=dimensions,
+        memory_gigabytes=profile.memory_gigabytes,
+        base_filters=profile.base_filters,
+        small_batches=profile.small_batches,
+    )
+
+    def make(folder: Path) -> None:
+        fingerprint, plan = plan_dataset(dataset, planner, profile.workers)
+        preprocess(dataset, plan, folder, workers=profile.workers, fingerprint=fingerprint)
+
+    folder = kept("preprocessed", [ingredients, asdict(planner)], make)
+    return PreprocessedDataset.open(folder, dimensions)
+
+
+def _settings(profile: Profile, seed: int, fold: int, number_of_folds: int) -> TrainingSettings:
+    """By steps and not by time, so that a busy machine trains the same model."""
+    return TrainingSettings(
+        fold=fold,
+        number_of_folds=number_of_folds,
+        epochs=profile.model_epochs,
+        steps_per_epoch=profile.steps_per_epoch,
+        augmentation=AugmentationSettings(flip_probability=0.5),
+        validation_interval=profile.model_epochs,
+        seed=seed,
+    )
+
+
+def _content(dataset: Dataset) -> list[Any]:
+    """What the training cases hold, wherever they lie."""
+    cases = [
+        [case.identifier, [_digest_of(path) for path in (*case.images, case.label) if path]]
+        for case in dataset.training
+    ]
+    return [dataset.name, dataset.channels, dataset.labels, cases]
+
+
+def _library() -> list[Any]:
+    """The source of every stage up to training, and the versions of what calculates."""
+    root = Path(nnunet_lib.__file__).parent
+    sources = [[str(path.relative_to(root)), _digest_of(path)] for path in _stages(root)]
+    return [sources, list(_versions())]
+
+
+def _stages(root: Path) -> list[Path]:
+    parts = (path for path in root.iterdir() if path.name not in _ABOVE_TRAINING)
+    files = (file for part in parts for file in (part.rglob("*.py") if part.is_dir() else [part]))
+    return sorted(file for file in files if file.suffix == ".py")
+
+
+def _versions() -> Iterator[str]:
+    for name in _CALCULATES:
+        try:
+            yield f"{name} {importlib.metadata.version(name)}"
+        except importlib.metadata.PackageNotFoundError:  # DALI is for Linux only
+            continue
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,120 @@
+"""The shared model is trained once for what went into it, and anew for anything else."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nnunet_lib.course import models
+from nnunet_lib.course.models import trained_model
+from nnunet_lib.course.profiles import resolve
+from nnunet_lib.datasets import make_phantom
+from nnunet_lib.loading import split_folds
+from nnunet_lib.model import LAST, load_checkpoint, load_network
+
+TINY = replace(
+    resolve("ci"), model_epochs=2, steps_per_epoch=1, memory_gigabytes=0.05, base_filters=2
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return make_phantom(tmp_path_factory.mktemp("phantom") / "scans", cases=4, seed=0)
+
+
+@pytest.fixture
+def trainings(work, monkeypatch):
+    """The settings of every training that was started; none of them trains."""
+    started = []
+
+    def pretend(preprocessed, run, settings):
+        preprocessed.plan.save(run / "plan.json")
+        started.append(settings)
+
+    monkeypatch.setattr(models, "train", pretend)
+    return started
+
+
+def get(dataset, **changes):
+    return trained_model(dataset, **{"profile": TINY, "number_of_folds": 2, **changes})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_it_gives_a_model_that_predicts_and_says_what_it_saw(dataset, work, dimensions):
+    model = get(dataset, fold=1, dimensions=dimensions)
+    network, plan = load_network(model.run)
+    assert plan == model.plan
+    assert (plan.dimensions, plan.filters[0], plan.mirrored) == (dimensions, 2, True)
+    assert model.fold == split_folds(model.preprocessed.identifiers, 2, 0)[1]
+    assert json.loads((model.run / "fold.json").read_text())["validation"] == [
+        *model.fold.validation
+    ]
+    assert load_checkpoint(model.run / LAST).progress["step"] == 2  # by steps, not by time
+    patch = np.zeros((1, *plan.patch_size, 1), np.float32)
+    assert network(patch).shape == (1, *plan.patch_size, 3)
+    assert get(dataset, fold=1, dimensions=dimensions) == model
+    assert len(list(work.iterdir())) == 2  # one preprocessed dataset, one model
+
+
+def test_it_trains_once(dataset, trainings, monkeypatch):
+    model = get(dataset)
+    monkeypatch.setattr(models, "train", None)  # a second training would fail
+    monkeypatch.setattr(models, "plan_dataset", None)
+    assert get(dataset) == model
+    assert len(trainings) == 1
+
+
+def test_folds_share_their_preprocessed_cases(dataset, trainings):
+    first, second = get(dataset, fold=0), get(dataset, fold=1)
+    assert first.preprocessed == second.preprocessed
+    assert first.run != second.run
+    assert set(first.fold.validation).isdisjoint(second.fold.validation)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"fold": 1},
+        {"number_of_folds": 4},
+        {"dimensions": 2},
+        {"profile": replace(TINY, model_epochs=3)},
+        {"profile": replace(TINY, base_filters=4)},
+    ],
+    ids=str,
+)
+def test_anything_that_shapes_the_model_trains_anew(dataset, trainings, change):
+    before = get(dataset)
+    assert get(dataset, **change).run != before.run
+    assert len(trainings) == 2
+
+
+def test_what_does_not_shape_the_model_trains_nothing(dataset, trainings, tmp_path):
+    before = get(dataset)
+    spared = replace(TINY, name="other", workers=2, training_minutes=1.0, cases_to_predict=1)
+    assert get(dataset, profile=spared).run == before.run
+    moved = make_phantom(tmp_path / "elsewhere", cases=4, seed=0)  # the same files
+    assert get(moved).run == before.run
+
+
+def test_other_cases_and_other_content_train_anew(dataset, trainings, tmp_path):
+    before = get(dataset)
+    assert get(replace(dataset, training=dataset.training[:3])).run != before.run
+    changed = make_phantom(tmp_path / "changed", cases=4, seed=1)
+    assert get(changed).run != before.run
+
+
+def test_another_version_of_the_library_trains_anew(dataset, trainings, tmp_path, monkeypatch):
+    """A change in any stage up to training counts; one in the lessons' own code does not."""
+    library = tmp_path / "nnunet_lib"
+    for name in ("__init__.py", "training/step.py", "course/figures.py"):
+        (library / name).parent.mkdir(parents=True, exist_ok=True)
+        (library / name).write_text("")
+    monkeypatch.setattr(models.nnunet_lib, "__file__", str(library / "__init__.py"))
+    before = get(dataset)
+    (library / "course" / "figures.py").write_text("BLUE = 1\n")
+    assert get(dataset).run == before.run
+    (library / "training" / "step.py").write_text("# another step\n")
+    assert get(dataset).run != before.run
