@@ -1,12 +1,15 @@
 """What the tests of the pages share: a page's code blocks, tables and commands."""
 
+import argparse
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from nnunet_lib.cli.main import make_parser
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -42,3 +45,48 @@ class Page:
 def page() -> Callable[[str], Page]:
     """Opens a page by its name."""
     return lambda name: Page((DOCS / name).read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def check_ours() -> Callable[[Iterable[str]], int]:
+    """Checks code such as `train --fold 0` in sentences; returns how many options it found.
+
+    Code that starts with a command of ours, or holds one after `nnunet_lib`, may go on with that
+    command's options, and with values that they accept; code that starts with an option may name
+    any command's.
+    """
+    commands = _commands()
+
+    def check(sentences: Iterable[str]) -> int:
+        code = [span.split() for text in sentences for span in re.findall(r"`([^`]+)`", text)]
+        checked = 0
+        for words in code:
+            if "nnunet_lib" in words:
+                words = words[words.index("nnunet_lib") + 1 :]
+            if words[0] in commands:
+                checked += _check_options(words[1:], [commands[words[0]]])
+            elif words[0].startswith("--"):
+                checked += _check_options(words, commands.values())
+        return checked
+
+    return check
+
+
+def _commands() -> dict[str, argparse.ArgumentParser]:
+    actions = make_parser()._actions
+    (choices,) = [a.choices for a in actions if isinstance(a, argparse._SubParsersAction)]
+    return dict(choices)
+
+
+def _check_options(words: list[str], parsers: Iterable[argparse.ArgumentParser]) -> int:
+    """Fail unless one of the parsers has each option, and takes the value that follows it."""
+    options = [word for word in words if word.startswith("--")]
+    for option in options:
+        known = [p._option_string_actions[option] for p in parsers
+                 if option in p._option_string_actions]  # fmt: skip
+        assert known, f"{option} in `{' '.join(words)}`"
+        value = words[words.index(option) + 1 :][:1]
+        if value and not value[0].startswith("--"):
+            parsed = (known[0].type or str)(value[0])
+            assert known[0].choices is None or parsed in known[0].choices, words
+    return len(options)
