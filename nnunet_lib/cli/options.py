@@ -72,7 +72,7 @@ _ALL = (
     Option("--predictions", "predictions", "the folder of predicted label maps", "folder", Path),
     Option("--labels", "labels", "the folder of true label maps", "folder", Path),
     Option("--notebooks", "notebooks", "the folder of lessons", "folder", Path),
-    Option("--overwrite", "overwrite", "replace a run that the folder holds", switch=True),
+    Option("--overwrite", "overwrite", "replace what the folder holds", switch=True),
     # Phantom
     Option("--cases", "cases", "labelled cases to make", "number", int),
     Option("--modality", "modality", "kind of scan", choices=("mri", "ct")),

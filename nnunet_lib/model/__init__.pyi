@@ -17,6 +17,7 @@ from .network import Forward as Forward
 from .network import Network as Network
 from .network import as_network as as_network
 from .network import load_network as load_network
+from .network import load_unet as load_unet
 from .network import training_forward as training_forward
 from .unet import build_unet as build_unet
 from .unet import head_strides as head_strides

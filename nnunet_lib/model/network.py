@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from nnunet_lib.model.checkpoint import LAST, assign_arrays, find_checkpoint, load_checkpoint
-from nnunet_lib.model.compute import DEFAULT_COMPUTE, ComputeSettings
+from nnunet_lib.model.compute import DEFAULT_COMPUTE, ComputeSettings, Precision
 from nnunet_lib.model.unet import build_unet
 from nnunet_lib.planning import Plan
 
@@ -64,9 +64,7 @@ def load_network(
     compute: ComputeSettings = DEFAULT_COMPUTE,
     batch_size: int = 1,
 ) -> tuple[Network, Plan]:
-    """Load a trained network and its plan from a run folder or a checkpoint file.
-
-    Nothing else is read: neither training data nor a dataset description.
+    """Load a trained network and its plan, as `load_unet` does, for prediction.
 
     Args:
         model: a run folder, or a checkpoint file.
@@ -77,11 +75,25 @@ def load_network(
     Raises:
         InputError: if there is no checkpoint, or it is damaged.
     """
+    unet, plan = load_unet(model, checkpoint, compute.precision)
+    return as_network(unet, compute.xla, batch_size), plan
+
+
+def load_unet(
+    model: Path, checkpoint: str = LAST, precision: Precision = "float32"
+) -> tuple[tf.keras.Model, Plan]:
+    """Build the network of a run folder or a checkpoint file, with its weights.
+
+    Nothing else is read: neither training data nor a dataset description.
+
+    Raises:
+        InputError: if there is no checkpoint, or it is damaged.
+    """
     path = find_checkpoint(model, checkpoint)
     saved = load_checkpoint(path)
-    unet = build_unet(saved.plan, saved.deep_supervision, compute.precision)
+    unet = build_unet(saved.plan, saved.deep_supervision, precision)
     assign_arrays(unet.variables, saved.weights, source=str(path))
-    return as_network(unet, compute.xla, batch_size), saved.plan
+    return unet, saved.plan
 
 
 def _in_batches_of(size: int, network: Network) -> Network:

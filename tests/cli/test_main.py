@@ -32,6 +32,7 @@ CONTRACT = [
     "predict --model r --input i.nii.gz --output o.nii.gz --tta --overlap 0.5 "
     "--blend-mode gaussian",
     "evaluate --predictions p --labels l --results r.json",
+    "export --model r --output e --checkpoint best --overwrite",
     "doctor --json",
 ]
 
@@ -116,6 +117,7 @@ def test_help_imports_no_tensorflow() -> None:
         ("train --data missing --results r", "missing"),
         ("predict --model missing --input i.nii.gz --output o.nii.gz", "missing"),
         ("evaluate --predictions missing --labels missing --results r.json", "missing"),
+        ("export --model missing --output exported", "missing"),
         ("train --data d --results r --fold 7", "fold 7"),
         ("train --data d --results r --time-limit -1", "minutes"),
     ],

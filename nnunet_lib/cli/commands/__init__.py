@@ -8,6 +8,7 @@ from nnunet_lib.cli.commands import (
     doctor,
     download,
     evaluate,
+    export,
     phantom,
     plan,
     predict,
@@ -24,6 +25,7 @@ ALL: tuple[Command, ...] = (
     train.COMMAND,
     predict.COMMAND,
     evaluate.COMMAND,
+    export.COMMAND,
     course.COMMAND,
     doctor.COMMAND,
 )
