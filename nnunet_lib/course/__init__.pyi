@@ -21,3 +21,4 @@ from .runner import CourseError as CourseError
 from .runner import NotebookResult as NotebookResult
 from .runner import Summary as Summary
 from .runner import run_course as run_course
+from .viewer import viewer as viewer

@@ -39,6 +39,11 @@ def show(figure: Figure, alt_text: str) -> None:
     Raises:
         ValueError: if the alt text is missing or says too little.
     """
+    emit(as_bundle(figure, alt_text), metadata={"alt": " ".join(alt_text.split())})
+
+
+def as_bundle(figure: Figure, alt_text: str) -> dict[str, str]:
+    """What `show` shows: the figure as HTML, and in words as plain text."""
     words = alt_text.split()
     if len(" ".join(words)) < SHORTEST_ALT_TEXT or len(words) < 4:
         raise ValueError(
@@ -48,8 +53,7 @@ def show(figure: Figure, alt_text: str) -> None:
     image = base64.b64encode(_png(figure)).decode("ascii")
     text = escape(" ".join(words), quote=True)
     html = f'<img alt="{text}" src="data:image/png;base64,{image}" style="max-width: 100%">'
-    bundle = {"text/html": html, "text/plain": f"[Figure: {' '.join(words)}]"}
-    emit(bundle, metadata={"alt": " ".join(words)})
+    return {"text/html": html, "text/plain": f"[Figure: {' '.join(words)}]"}
 
 
 def _png(figure: Figure) -> bytes:
@@ -92,7 +96,7 @@ def draw_slice(
     across, up, right = PLANES[plane]
     if index is None:
         index = busiest_slice(label, across) if label is not None else image.shape[across] // 2
-    low, high = window or tuple(np.percentile(image, (0.5, 99.9)))
+    low, high = window or default_window(image)
     height, width = (image.shape[axis] * spacing[axis] for axis in (up, right))
     extent = (0.0, width, 0.0, height)
     axes.imshow(
@@ -108,6 +112,12 @@ def draw_slice(
         _outline(axes, label.take(index, axis=across), (spacing[up], spacing[right]))
     axes.set_xlabel(f"{_AXIS_NAMES[right]} (mm)")
     axes.set_ylabel(f"{_AXIS_NAMES[up]} (mm)")
+
+
+def default_window(image: np.ndarray) -> tuple[float, float]:
+    """The intensities drawn black and white unless told otherwise: percentiles 0.5 and 99.9."""
+    low, high = np.percentile(image, (0.5, 99.9))
+    return float(low), float(high)
 
 
 def busiest_slice(label: np.ndarray, axis: int) -> int:
@@ -141,7 +151,7 @@ def label_colour(value: int) -> str:
     return LABEL_COLOURS[(value - 1) % len(LABEL_COLOURS)]
 
 
-def _legend(figure: Figure, labels: Sequence[str]) -> None:
+def add_legend(figure: Figure, labels: Sequence[str]) -> None:
     """Name each structure's colour under the panels; labels[0] is the background."""
     handles = [
         Line2D([], [], color=label_colour(value), linewidth=2.5, label=name)
@@ -166,7 +176,7 @@ def planes_figure(
     for panel, plane in zip(axes[0], PLANES, strict=True):
         draw_slice(panel, image, spacing, label, plane)
         panel.set_title(f"{plane}, slice {busiest_slice(label, PLANES[plane][0])}")
-    _legend(figure, labels)
+    add_legend(figure, labels)
     return figure
 
 
@@ -190,7 +200,7 @@ def comparison_figure(
         for panel, (name, overlay) in zip(row, overlays, strict=True):
             draw_slice(panel, image, spacing, overlay, plane, index)
             panel.set_title(name)
-    _legend(figure, labels)
+    add_legend(figure, labels)
     return figure
 
 
@@ -210,7 +220,7 @@ def patches_figure(
         draw_slice(panel, image[number, ..., 0], spacing, label[number, ..., 0])
         panel.set_title(f"patch {number + 1} of {len(image)}")
         panel.set(xlabel="millimetres", ylabel="millimetres")
-    _legend(figure, labels)
+    add_legend(figure, labels)
     return figure
 
 

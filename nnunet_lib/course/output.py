@@ -7,6 +7,8 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
+
 
 def emit(bundle: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
     """Show a bundle of one content in several MIME types, of which "text/plain" is one.

@@ -27,7 +27,7 @@ from papermill.exceptions import PapermillExecutionError
 from nnunet_lib.course import profiles
 from nnunet_lib.course.claims import TABLE_HEADS, Claim, audit, collect, table_rows
 from nnunet_lib.course.datasets import PHANTOM, find_dataset
-from nnunet_lib.course.output import text_table
+from nnunet_lib.course.output import WIDGET_MIME, text_table
 from nnunet_lib.deployment.probes import KERNEL
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import replacing, write_json
@@ -35,7 +35,6 @@ from nnunet_lib.files import replacing, write_json
 _FALLBACK_KERNEL = "python3"
 _SECONDS_BETWEEN_SAMPLES = 0.2
 _MEBIBYTE = 2**20
-_WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 
 
 class CourseError(InputError):
@@ -250,18 +249,24 @@ def _profile_problems(notebook: NotebookNode, profile: str) -> tuple[str, ...]:
 def _export_page(notebook: NotebookNode, page: Path) -> None:
     """Write the executed notebook as one HTML page.
 
-    Widgets (progress bars, sliders) stay out: without a kernel they show nothing, and to draw
-    them a page would load scripts from the network.
+    Widgets stay out: without a kernel they show nothing, and to draw them a page would load
+    scripts from the network. What stands beside one in an output, as the slice viewer's montage
+    does, takes its place; a progress bar has nothing but words beside it, and goes.
     """
     still = deepcopy(notebook)
     still.metadata.pop("widgets", None)
     for cell in still.cells:
-        kept = [o for o in cell.get("outputs", ()) if _WIDGET_MIME not in o.get("data", {})]
         if "outputs" in cell:
-            cell["outputs"] = kept
+            cell["outputs"] = [output for output in cell["outputs"] if _without_widget(output)]
     body, _ = HTMLExporter().from_notebook_node(still)
     with replacing(page) as temporary:
         temporary.write_text(body, encoding="utf-8")
+
+
+def _without_widget(output: NotebookNode) -> bool:
+    """Take the widget out of an output; whether the rest is worth showing."""
+    data = output.get("data", {})
+    return data.pop(WIDGET_MIME, None) is None or set(data) != {"text/plain"}
 
 
 @contextmanager

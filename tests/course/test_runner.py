@@ -9,6 +9,7 @@ import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 
 from nnunet_lib.course import runner
+from nnunet_lib.course.output import WIDGET_MIME
 from nnunet_lib.course.runner import CourseError, Summary, find_kernel, run_course
 from nnunet_lib.errors import InputError
 
@@ -189,13 +190,20 @@ def test_the_summary_passes_only_if_all_notebooks_do():
         bad.require_success()
 
 
-def test_a_page_shows_outputs_but_no_widgets(tmp_path):
-    bar = nbformat.v4.new_output("display_data", {runner._WIDGET_MIME: {}, "text/plain": "a bar"})
+def test_a_page_shows_what_stands_beside_a_widget_but_no_widgets(tmp_path):
+    def display(**data):
+        return nbformat.v4.new_output("display_data", {WIDGET_MIME: {"model_id": "x"}, **data})
+
+    bar = display(**{"text/plain": "a bar"})
+    viewer = display(**{"text/plain": "a scan", "text/html": "<b>a montage</b>"})
     text = nbformat.v4.new_output("stream", text="what was printed")
-    cell = nbformat.v4.new_code_cell("work()", outputs=[bar, text])
+    cell = nbformat.v4.new_code_cell("work()", outputs=[bar, viewer, text])
     notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {}})
     runner._export_page(notebook, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "what was printed" in page
+    assert "<b>a montage</b>" in page
     assert "a bar" not in page
-    assert len(notebook.cells[0].outputs) == 2  # the executed copy keeps both
+    assert WIDGET_MIME not in page
+    kept = notebook.cells[0].outputs  # the executed copy keeps all
+    assert [WIDGET_MIME in output.get("data", {}) for output in kept] == [True, True, False]
