@@ -16,12 +16,12 @@ BFLOAT16_NEEDS = (8, 0)
 """The same for bfloat16 (Ampere)."""
 
 SLOW_FLOAT16 = (
-    "float16 on a CPU takes far longer than float32: a 3D training step took 50 times as long. It "
-    "is for learning how it works."
+    "float16 on a CPU takes far longer than float32: 3D training steps took 50 to 80 times as long "
+    "where they were measured. It is for learning how it works."
 )
 SLOW_XLA = (
-    "XLA on a CPU makes 3D networks slower: a training step took 6.7 times as long as with "
-    "TensorFlow's own kernels. Leave --xla out for speed."
+    "XLA on a CPU makes 3D networks slower: training steps took 7 to 10 times as long as with "
+    "TensorFlow's own kernels where they were measured. Leave --xla out for speed."
 )
 NO_CONVOLUTION = (
     "{precision}: this machine cannot compute convolutions in it ({error}). Leave --amp out, or "
