@@ -5,6 +5,7 @@ Taught in lesson 06; with several processes, in lesson 09.
 
 import math
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,7 @@ from nnunet_lib.model import (
     Checkpoint,
     as_network,
     build_unet,
+    prepare,
     save_checkpoint,
     variable_arrays,
 )
@@ -29,6 +31,7 @@ from nnunet_lib.preprocessing import PreprocessedDataset
 from nnunet_lib.training.job import Job, open_job
 from nnunet_lib.training.log import EpochRecord, NoLog, RunLog, read_metrics
 from nnunet_lib.training.optimisers import make_optimiser
+from nnunet_lib.training.precision import optimiser_variables, with_loss_scaling
 from nnunet_lib.training.schedules import Budget, learning_rate_factor, rank_factor
 from nnunet_lib.training.settings import TrainingSettings
 from nnunet_lib.training.state import RunState, restore
@@ -75,11 +78,12 @@ def train(
     started = time.monotonic()
     settings = settings or TrainingSettings()
     ranks = distributed.join()
+    notes = prepare(settings.compute)
     job, checkpoint = open_job(preprocessed, run, settings, ranks)
     tf.keras.utils.set_random_seed(settings.seed)
     trainer = _Trainer(job, started)
     trainer.restore(checkpoint)
-    return trainer.run_all(show_progress)
+    return trainer.run_all(show_progress, notes)
 
 
 def learning_rate_at(settings: TrainingSettings, progress: float, size: int = 1) -> float:
@@ -96,10 +100,11 @@ class _Trainer:
     def __init__(self, job: Job, started: float) -> None:
         self.job, self.settings, self.ranks = job, job.settings, job.ranks
         self.started = started
-        self.model = build_unet(job.plan, job.settings.deep_supervision)
-        self.optimiser = make_optimiser(job.settings)
-        self.step = make_step(self.model, self.optimiser, job.plan, job.settings, job.ranks)
-        self.network = as_network(self.model)
+        compute, inference = self.settings.compute, self.settings.inference
+        self.model = build_unet(job.plan, self.settings.deep_supervision, compute.precision)
+        self.optimiser = with_loss_scaling(make_optimiser(self.settings), compute)
+        self.step = make_step(self.model, self.optimiser, job.plan, self.settings, self.ranks)
+        self.network = as_network(self.model, compute.xla, inference.window_batch_size)
         self.log: RunLog | NoLog = NoLog()
         self.state = RunState(processes=job.ranks.size)
         self.history: list[EpochRecord] = []
@@ -107,21 +112,22 @@ class _Trainer:
     def restore(self, checkpoint: Checkpoint | None) -> None:
         """Go on from a checkpoint, which only rank 0 has read; then all ranks hold the same."""
         if checkpoint is not None:
-            variables = self.model.variables, self.optimiser.variables
+            variables = self.model.variables, optimiser_variables(self.optimiser)
             self.state = restore(checkpoint, *variables, source=self.job.run / LAST)
             self.history = list(read_metrics(self.job.run)[: self.state.epoch])
-        self.ranks.broadcast([*self.model.variables, *self.optimiser.variables])
+        self.ranks.broadcast([*self.model.variables, *optimiser_variables(self.optimiser)])
         state, history = self.ranks.agree((asdict(self.state), list(map(asdict, self.history))))
         self.state = RunState.from_json(state, source=str(self.job.run / LAST))
         self.history = [EpochRecord(**record) for record in history]
 
-    def run_all(self, show_progress: bool) -> TrainingResult:
-        """Epoch after epoch, until the budget is used up; at least one."""
+    def run_all(self, show_progress: bool, notes: Sequence[str] = ()) -> TrainingResult:
+        """Epoch after epoch, until the budget is used up; at least one. `notes` are said first."""
         self.spent = self.state.seconds  # before this process
         if self.ranks.is_first:
             self.log = RunLog(self.job.run, show_progress, self.history)
         try:
-            self._say_what_differs()
+            for note in (*notes, *self._what_differs()):
+                self.log.say(note)
             self.budget, self.validation_cases, self.validation_seconds = self._plan_time()
             while not self.history or self.state.losses or self._progress() < 1.0:
                 self._run_epoch(epoch=self.state.epoch + 1)
@@ -129,11 +135,12 @@ class _Trainer:
             self.log.close()
         return TrainingResult(self.job.run, tuple(self.history), self.state.best_dice)
 
-    def _say_what_differs(self) -> None:
+    def _what_differs(self) -> Iterator[str]:
+        """What the user asked for, or may expect, and will not get."""
         if self.settings.inference.tta and not self.job.plan.mirrored:
-            self.log.say(NO_FLIPS)
+            yield NO_FLIPS
         if self.state.processes != self.ranks.size:
-            self.log.say(
+            yield (
                 f"The run goes on with {self.ranks.size} processes instead of "
                 f"{self.state.processes}: its batches differ from those of the first start."
             )
@@ -209,7 +216,7 @@ class _Trainer:
             plan=self.job.plan,
             deep_supervision=self.settings.deep_supervision,
             weights=variable_arrays(self.model.variables),
-            optimiser=variable_arrays(self.optimiser.variables),
+            optimiser=variable_arrays(optimiser_variables(self.optimiser)),
             progress=self.state.to_json(),
         )
         for name in names:

@@ -1,6 +1,6 @@
 """One training step: loss, gradients averaged over ranks and clipped, update.
 
-Taught in lessons 05 and 06.
+Taught in lessons 05, 06, 07 and 09.
 """
 
 from collections.abc import Callable
@@ -8,13 +8,42 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from nnunet_lib.distributed import ALONE, Ranks
-from nnunet_lib.model import head_strides
+from nnunet_lib.model import head_strides, training_forward
 from nnunet_lib.planning import Plan
 from nnunet_lib.training.losses import deep_supervision_loss
 from nnunet_lib.training.optimisers import add_weight_decay, l2_factor
+from nnunet_lib.training.precision import scaled, unscaled
 from nnunet_lib.training.settings import TrainingSettings
 
 Step = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Gradients = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, list[tf.Tensor]]]
+
+
+def make_gradients(
+    model: tf.keras.Model,
+    optimiser: tf.keras.optimizers.Optimizer,
+    plan: Plan,
+    settings: TrainingSettings,
+    ranks: Ranks = ALONE,
+) -> Gradients:
+    """The loss and its gradients: (image, label) -> (a scalar, one tensor a trainable variable).
+
+    Both are those of all ranks' batches together, as if one process had seen them all. With
+    float16 the loss is scaled before it is differentiated, and the gradients are scaled back.
+    """
+    strides = head_strides(plan, len(model.outputs))
+    network = training_forward(model, settings.compute.xla)
+    variables = model.trainable_variables
+
+    def gradients_of(image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        with tf.GradientTape() as tape:
+            logits = network(image)  # one (batch, *grid, classes) a head
+            loss = deep_supervision_loss(logits, label, strides, settings.loss, ranks)
+            objective = scaled(loss, optimiser)
+        gradients = ranks.gradient_tape(tape).gradient(objective, variables)
+        return ranks.total(loss) / ranks.size, unscaled(gradients, optimiser)
+
+    return gradients_of
 
 
 def make_step(
@@ -30,20 +59,16 @@ def make_step(
     several ranks each gives its own part of the batch; loss, gradients and update are those of
     the whole.
     """
-    strides = head_strides(plan, len(model.outputs))
+    gradients_of = make_gradients(model, optimiser, plan, settings, ranks)
     variables = model.trainable_variables
     optimiser.build(variables)
 
     @tf.function(reduce_retracing=True)
     def step(image: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            logits = model(image, training=True)
-            logits = logits if isinstance(logits, list) else [logits]
-            loss = deep_supervision_loss(logits, label, strides, settings.loss, ranks)
-        gradients = ranks.gradient_tape(tape).gradient(loss, variables)
+        loss, gradients = gradients_of(image, label)
         gradients, _ = tf.clip_by_global_norm(gradients, settings.gradient_clip)
         gradients = add_weight_decay(gradients, variables, l2_factor(settings))
         optimiser.apply_gradients(zip(gradients, variables, strict=True))
-        return ranks.total(loss) / ranks.size
+        return loss
 
     return step
