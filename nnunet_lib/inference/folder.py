@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from tqdm.auto import tqdm
 
+from nnunet_lib import distributed
 from nnunet_lib.datasets import (
     Case,
     Volume,
@@ -18,6 +19,7 @@ from nnunet_lib.datasets import (
     write_probabilities,
 )
 from nnunet_lib.datasets.nifti import ENDINGS
+from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.evaluation import PROBABILITIES
 from nnunet_lib.files import read_json
@@ -59,6 +61,8 @@ def predict(
 ) -> list[Path]:
     """Segment an image file, or each image in a folder, with one trained model or several.
 
+    Under `horovodrun` the images are shared out over the processes: each is segmented once.
+
     Args:
         model: a run folder, a checkpoint file, or the folder of a cross-validation, which
             stands for all its folds; or several of them, which are averaged (see
@@ -83,8 +87,8 @@ def predict(
             channels or labels, or this machine cannot compute in that precision.
     """
     models = [model] if isinstance(model, Path) else model
-    for note in prepare(compute):
-        tqdm.write(note)
+    ranks = distributed.join()
+    _say(ranks, *prepare(compute))
     windows = settings.window_batch_size
     members = load_members(models, f"checkpoint_{checkpoint}.npz", compute, windows)
     cases = find_images(input, len(members[0].plan.channels))
@@ -123,21 +127,29 @@ def predict_files(
     Raises:
         InputError: if an image is not usable or would be overwritten.
     """
+    ranks = distributed.join()
     tasks = _tasks(cases, output, one_file)
     plan = members[0].plan
     _require_readable(tasks, plan)
     if settings.tta and not all(member.plan.mirrored for member in members):
-        tqdm.write(NO_FLIPS)
+        _say(ranks, NO_FLIPS)
     if postprocessing != NOTHING:
-        tqdm.write(f"As cross-validation decided, {postprocessing.describe(plan.labels)}.")
+        _say(ranks, f"As cross-validation decided, {postprocessing.describe(plan.labels)}.")
     faults = []
-    for task in tqdm(tasks, "predict", unit="case"):
+    for task in tqdm(ranks.share(tasks), "predict", unit="case", disable=not ranks.is_first):
         try:
             _predict_one(members, task, settings, postprocessing)
         except InputError as error:
             faults.append(str(error))
-    _refuse(faults, "The other images were segmented")
+    everybodys = [fault for part in ranks.gather(faults) for fault in part]
+    _refuse(everybodys, "The other images were segmented")
     return [task.labels for task in tasks]
+
+
+def _say(ranks: Ranks, *sentences: str) -> None:
+    """Print sentences once, however many processes there are."""
+    for sentence in sentences if ranks.is_first else ():
+        tqdm.write(sentence)
 
 
 def _tasks(cases: Sequence[Case], output: Path, one_file: bool) -> list[_Task]:

@@ -7,7 +7,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from nnunet_lib import distributed
 from nnunet_lib.datasets import find_images, read_label, read_volume, write_volume
+from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import write_json
 from nnunet_lib.inference import InferenceSettings, Member, Postprocessing, predict, predict_files
@@ -190,3 +192,14 @@ def test_nothing_half_written_is_left_behind(images, model, tmp_path, make_plan)
     with pytest.raises(RuntimeError):
         predict_files([member], find_images(folder, 3), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_every_image_is_segmented_by_exactly_one_rank(images, model, tmp_path, monkeypatch, size):
+    """Names that did not depend on the rank would let ranks write one another's files."""
+    monkeypatch.setattr(Ranks, "gather", lambda self, value: [value])
+    for rank in range(size):
+        monkeypatch.setattr(distributed, "join", lambda rank=rank: Ranks(rank, size))
+        predict(model.run, images[0], tmp_path / str(rank))
+    written = [name for rank in range(size) for name in names(tmp_path / str(rank))]
+    assert sorted(written) == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]

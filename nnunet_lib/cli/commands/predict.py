@@ -20,6 +20,7 @@ def _options(parser: Parser) -> None:
 
 
 def _run(arguments: Arguments) -> None:
+    from nnunet_lib.distributed import join
     from nnunet_lib.inference import InferenceSettings, predict
     from nnunet_lib.model import ComputeSettings
 
@@ -33,7 +34,8 @@ def _run(arguments: Arguments) -> None:
         postprocess=arguments.postprocess,
         compute=settings_from(arguments, ComputeSettings()),
     )
-    print(f"{len(written)} label maps: {arguments.output}")
+    if join().is_first:
+        print(f"{len(written)} label maps: {arguments.output}")
 
 
 COMMAND = Command("predict", "segment images that the model has not seen", _options, _run)

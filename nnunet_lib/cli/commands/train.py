@@ -1,6 +1,6 @@
 """`train`: from preprocessed cases to a run folder."""
 
-from nnunet_lib.cli.commands.command import WINDOW_FLAGS, Arguments, Command, Parser
+from nnunet_lib.cli.commands.command import COMPUTE_FLAGS, WINDOW_FLAGS, Arguments, Command, Parser
 from nnunet_lib.cli.options import ALL_FOLDS, add_options, add_settings, settings_from
 
 _TRAINING_FLAGS = (
@@ -53,6 +53,7 @@ def _options(parser: Parser) -> None:
     add_settings(parser, defaults.loss, _LOSS_FLAGS)
     add_settings(parser, defaults.augmentation, _AUGMENTATION_FLAGS)
     add_settings(parser, defaults.inference, WINDOW_FLAGS)
+    add_settings(parser, defaults.compute, COMPUTE_FLAGS)
 
 
 def _run(arguments: Arguments) -> None:
@@ -69,6 +70,7 @@ def _run(arguments: Arguments) -> None:
         fold=0 if all_folds else arguments.fold,
         augmentation=settings_from(arguments, defaults.augmentation),
         inference=settings_from(arguments, defaults.inference),
+        compute=settings_from(arguments, defaults.compute),
     )
     preprocessed = PreprocessedDataset.open(arguments.data, arguments.dimensions)
     if all_folds:
