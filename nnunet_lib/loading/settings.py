@@ -34,7 +34,8 @@ class AugmentationSettings:
         low_resolution_channel_probability: for each channel of a patch of lower resolution.
         low_resolution_scale: side of a channel of lower resolution, as a share of the patch.
         inverted_gamma_probability: of a gamma change of the negative image.
-        gamma_exponent: bends each channel's range; its mean and deviation stay.
+        gamma_exponent: bends each channel's range; its mean and deviation stay. nnU-Net draws it
+            below one as often as above.
     """
 
     enabled: bool = True

@@ -1,4 +1,7 @@
-"""What the graphs do to patches, against independent references and by counting draws."""
+"""What both loaders do to patches, against independent references and by counting draws.
+
+For DALI that is `pipelines.py`, for the twin `patches.py`.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,8 +11,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
-from nnunet_lib.loading import AugmentationSettings, CaseFiles, LoaderSettings, training_batches
+from nnunet_lib.loading import (
+    AugmentationSettings,
+    CaseFiles,
+    Loader,
+    LoaderSettings,
+    training_batches,
+)
 
 OFF = AugmentationSettings(
     zoom_probability=0.0,
@@ -22,24 +32,32 @@ OFF = AugmentationSettings(
 BATCH = 50
 
 
-def draw_patches(
-    cases: list[CaseFiles],
-    number: int,
-    patch_size: tuple[int, ...],
-    augmentation: AugmentationSettings = OFF,
-    **settings: Any,
-) -> tuple[np.ndarray, np.ndarray]:
-    """`number` patches: images (number, *patch, c), labels (number, *patch)."""
-    chosen = LoaderSettings(
-        batch_size=BATCH,
-        patch_size=patch_size,
-        dimensions=len(patch_size),
-        augmentation=augmentation,
-        **settings,
-    )
-    batches = training_batches(cases, chosen).take(-(-number // BATCH)).as_numpy_iterator()
-    images, labels = zip(*batches, strict=True)
-    return np.concatenate(images)[:number], np.concatenate(labels)[:number, ..., 0]
+Draw = Callable[..., tuple[np.ndarray, np.ndarray]]
+
+
+@pytest.fixture
+def draw_patches(loader: Loader) -> Draw:
+    """Draws `number` patches: images (number, *patch, c), labels (number, *patch)."""
+
+    def draw(
+        cases: list[CaseFiles],
+        number: int,
+        patch_size: tuple[int, ...],
+        augmentation: AugmentationSettings = OFF,
+        **settings: Any,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        chosen = LoaderSettings(
+            batch_size=BATCH,
+            patch_size=patch_size,
+            dimensions=len(patch_size),
+            augmentation=augmentation,
+            **settings,
+        )
+        batches = training_batches(cases, chosen, loader=loader).take(-(-number // BATCH))
+        images, labels = zip(*batches.as_numpy_iterator(), strict=True)
+        return np.concatenate(images)[:number], np.concatenate(labels)[:number, ..., 0]
+
+    return draw
 
 
 def assert_share(hits: np.ndarray, expected: float) -> None:
@@ -53,7 +71,7 @@ def assert_share(hits: np.ndarray, expected: float) -> None:
 
 @pytest.mark.parametrize("oversampling", [0.0, 0.33, 1.0])
 def test_the_share_of_patches_aimed_at_the_foreground(
-    write_case: Callable[..., CaseFiles], oversampling: float
+    write_case: Callable[..., CaseFiles], oversampling: float, draw_patches: Draw
 ) -> None:
     label = np.zeros((24, 24, 24))
     label[12, 12, 12] = 1
@@ -64,7 +82,7 @@ def test_the_share_of_patches_aimed_at_the_foreground(
 
 
 def test_the_class_is_drawn_uniformly_among_those_present(
-    write_case: Callable[..., CaseFiles],
+    write_case: Callable[..., CaseFiles], draw_patches: Draw
 ) -> None:
     label = np.zeros((24, 24, 24))
     label[2, 2, 2] = 1
@@ -77,7 +95,7 @@ def test_the_class_is_drawn_uniformly_among_those_present(
 
 
 def test_only_the_two_largest_components_are_aimed_at(
-    write_case: Callable[..., CaseFiles],
+    write_case: Callable[..., CaseFiles], draw_patches: Draw
 ) -> None:
     label = np.zeros((30, 30, 30))
     label[1:5, 1:5, 1:5] = label[24:27, 24:27, 24:27] = label[14:16, 14:16, 14:16] = 1
@@ -90,7 +108,10 @@ def test_only_the_two_largest_components_are_aimed_at(
 
 @pytest.mark.parametrize(("shape", "patch"), [((20, 20, 20), (5, 5, 5)), ((9, 20, 20), (6, 6))])
 def test_a_component_larger_than_the_patch_is_always_seen(
-    write_case: Callable[..., CaseFiles], shape: tuple[int, ...], patch: tuple[int, ...]
+    write_case: Callable[..., CaseFiles],
+    shape: tuple[int, ...],
+    patch: tuple[int, ...],
+    draw_patches: Draw,
 ) -> None:
     distance = np.linalg.norm(np.indices(shape[1:]).T - 9.5, axis=-1)
     label = np.zeros(shape)
@@ -100,7 +121,9 @@ def test_a_component_larger_than_the_patch_is_always_seen(
     assert labels.any(axis=tuple(range(1, labels.ndim))).all()
 
 
-def test_zoomed_patches_see_the_foreground_too(write_case: Callable[..., CaseFiles]) -> None:
+def test_zoomed_patches_see_the_foreground_too(
+    write_case: Callable[..., CaseFiles], draw_patches: Draw
+) -> None:
     label = np.zeros((24, 24, 24))
     label[4:7, 16:19, 9:12] = 1
     case = write_case("cube", np.zeros((24, 24, 24, 1)), label)
@@ -110,7 +133,7 @@ def test_zoomed_patches_see_the_foreground_too(write_case: Callable[..., CaseFil
 
 
 def test_cases_without_foreground_are_cropped_all_the_same(
-    write_case: Callable[..., CaseFiles],
+    write_case: Callable[..., CaseFiles], draw_patches: Draw
 ) -> None:
     case = write_case("empty", np.ones((9, 9, 9, 1)), np.zeros((9, 9, 9)))
     images, labels = draw_patches([case], 50, (4, 4, 4), foreground_oversampling=1.0)
@@ -120,7 +143,7 @@ def test_cases_without_foreground_are_cropped_all_the_same(
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_patches_are_crops_from_everywhere(
-    coordinate_case: Callable[..., CaseFiles], dimensions: int
+    coordinate_case: Callable[..., CaseFiles], dimensions: int, draw_patches: Draw
 ) -> None:
     shape, size = (20, 22, 24), (1, 7, 8) if dimensions == 2 else (6, 7, 8)
     case = coordinate_case(shape, labelled_axis=2)
@@ -152,7 +175,11 @@ GEOMETRY = {
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("patch", [(10, 12, 14), (12, 14), (4, 14, 16)])
 def test_label_and_image_move_together(
-    coordinate_case: Callable[..., CaseFiles], name: str, axis: int, patch: tuple[int, ...]
+    coordinate_case: Callable[..., CaseFiles],
+    name: str,
+    axis: int,
+    patch: tuple[int, ...],
+    draw_patches: Draw,
 ) -> None:
     case = coordinate_case(labelled_axis=axis)
     images, labels = draw_patches([case], 100, patch, GEOMETRY[name])
@@ -164,7 +191,7 @@ def test_label_and_image_move_together(
 
 @pytest.mark.parametrize("patch", [(6, 7, 8), (7, 8)])
 def test_every_axis_is_flipped_half_the_time_by_itself(
-    coordinate_case: Callable[..., CaseFiles], patch: tuple[int, ...]
+    coordinate_case: Callable[..., CaseFiles], patch: tuple[int, ...], draw_patches: Draw
 ) -> None:
     images, _ = draw_patches([coordinate_case()], 800, patch, replace(OFF, flip_probability=0.5))
     axes = range(1, 1 + len(patch))
@@ -177,7 +204,7 @@ def test_every_axis_is_flipped_half_the_time_by_itself(
 
 
 def test_zoom_enlarges_by_the_range_it_was_given(
-    coordinate_case: Callable[..., CaseFiles],
+    coordinate_case: Callable[..., CaseFiles], draw_patches: Draw
 ) -> None:
     augmentation = replace(OFF, zoom_probability=1.0, zoom_scale=(0.6, 0.8))
     images, _ = draw_patches([coordinate_case()], 200, (20, 20, 20), augmentation)
@@ -188,7 +215,7 @@ def test_zoom_enlarges_by_the_range_it_was_given(
     assert (region == region[0]).all()
 
 
-def test_zoom_invents_no_label(write_case: Callable[..., CaseFiles]) -> None:
+def test_zoom_invents_no_label(write_case: Callable[..., CaseFiles], draw_patches: Draw) -> None:
     label = np.random.default_rng(4).choice([0, 3], size=(16, 16, 16))
     case = write_case("two_values", np.zeros((16, 16, 16, 1)), label)
     _, labels = draw_patches([case], 100, (12, 12, 12), GEOMETRY["zoom"])
@@ -196,7 +223,7 @@ def test_zoom_invents_no_label(write_case: Callable[..., CaseFiles]) -> None:
 
 
 def test_zoom_of_a_slice_is_the_bicubic_resize_of_tensorflow(
-    write_case: Callable[..., CaseFiles],
+    write_case: Callable[..., CaseFiles], draw_patches: Draw
 ) -> None:
     places = np.stack(np.meshgrid(*map(np.arange, (3, 24, 24)), indexing="ij"), axis=-1)
     texture = np.random.default_rng(5).normal(size=(3, 24, 24, 1))
@@ -214,13 +241,84 @@ def test_zoom_of_a_slice_is_the_bicubic_resize_of_tensorflow(
         )
 
 
+def turned_by(images: np.ndarray) -> np.ndarray:
+    """The rotation (number, 3, 3) at the centre of patches whose channels are z, y and x."""
+    middle = tuple(size // 2 for size in images.shape[1:4])
+    steps = [np.diff(images, axis=axis + 1)[(slice(None), *middle)] for axis in range(3)]
+    return np.stack(steps, axis=-1)  # (number, what changes, along which axis)
+
+
+def test_rotation_turns_about_every_axis_by_up_to_its_limit(
+    coordinate_case: Callable[..., CaseFiles], draw_patches: Draw
+) -> None:
+    augmentation = replace(OFF, rotation_probability=1.0)
+    images, _ = draw_patches([coordinate_case()], 400, (9, 9, 9), augmentation)
+    matrices = turned_by(images)
+    identity = np.broadcast_to(np.eye(3), matrices.shape)
+    np.testing.assert_allclose(matrices @ matrices.transpose(0, 2, 1), identity, atol=1e-3)
+    assert (np.linalg.det(matrices) > 0.99).all()  # turned, not mirrored
+    # SciPy's order is (x, y, z), ours (z, y, x).
+    angles = Rotation.from_matrix(matrices[:, ::-1, ::-1]).as_euler("zyx", degrees=True)
+    assert np.abs(angles).max() <= 30.01
+    assert (np.abs(angles).max(axis=0) > 29).all()
+    assert (np.abs(angles.mean(axis=0)) <= 3 * 60 / np.sqrt(12 * 400)).all()
+
+
+def test_slices_turn_all_the_way_round_in_their_plane(
+    coordinate_case: Callable[..., CaseFiles], draw_patches: Draw
+) -> None:
+    augmentation = replace(OFF, rotation_probability=1.0)
+    images, _ = draw_patches([coordinate_case()], 400, (9, 9), augmentation)
+    down, right = (np.diff(images, axis=axis)[:, 4, 4, 1:] for axis in (1, 2))  # (number, y x)
+    np.testing.assert_allclose(np.linalg.norm(down, axis=1), 1, atol=1e-3)
+    np.testing.assert_allclose(right, down[:, ::-1] * [-1, 1], atol=1e-3)
+    angles = np.degrees(np.arctan2(down[:, 1], down[:, 0]))
+    assert np.abs(angles.mean()) <= 3 * 360 / np.sqrt(12 * 400)
+    assert angles.min() < -175
+    assert angles.max() > 175
+
+
+@pytest.mark.parametrize("patch", [(15, 15, 15), (4, 15, 15), (15, 15)])
+def test_rotation_keeps_a_half_space_and_its_ramp_together(
+    write_case: Callable[..., CaseFiles], patch: tuple[int, ...], draw_patches: Draw
+) -> None:
+    shape = (20, 20, 20)
+    height = np.tensordot([0.3, 0.6, 0.742], np.indices(shape) - 9.7, 1)  # voxels above a plane
+    case = write_case("half_space", height[..., np.newaxis], height > 0)
+    augmentation = replace(OFF, rotation_probability=1.0, flip_probability=0.5)
+    images, labels = draw_patches([case], 100, patch, augmentation)
+    place = np.indices(patch).T - (np.array(patch) - 1) / 2
+    inside = np.linalg.norm(place.T[-2:] if len(patch) == 2 or patch[0] == 4 else place.T, axis=0)
+    clear = (np.abs(images[..., 0]) > 1) & (inside <= 7)  # never turned in from beyond the patch
+    assert clear.mean() > 0.2
+    assert ((images[..., 0] > 0) == labels)[clear].all()
+
+
+def test_beyond_a_turned_patch_the_edge_continues_and_nothing_is_labelled(
+    write_case: Callable[..., CaseFiles], draw_patches: Draw
+) -> None:
+    case = write_case("full", np.full((12, 12, 12, 1), 7), np.full((12, 12, 12), 3))
+    augmentation = replace(OFF, rotation_probability=0.2)
+    images, labels = draw_patches([case], 1000, (12, 12, 12), augmentation)
+    np.testing.assert_allclose(images, 7, atol=1e-5)
+    assert set(np.unique(labels)) == {0, 3}
+    assert (labels[:, 3:9, 3:9, 3:9] == 3).all()
+    assert_share((labels == 0).any(axis=(1, 2, 3)), 0.2)
+
+
 @pytest.mark.parametrize("patch", [(4, 16, 16), (16, 16)])
-def test_zoom_and_blur_leave_slices_apart(
-    write_case: Callable[..., CaseFiles], patch: tuple[int, ...]
+def test_nothing_mixes_slices_that_are_kept_apart(
+    write_case: Callable[..., CaseFiles], patch: tuple[int, ...], draw_patches: Draw
 ) -> None:
     slices = np.arange(20.0).reshape(-1, 1, 1, 1) ** 2
     case = write_case("slices", np.broadcast_to(slices, (20, 20, 20, 1)), np.zeros((20, 20, 20)))
-    augmentation = replace(OFF, zoom_probability=1.0, blur_probability=1.0)
+    augmentation = replace(
+        OFF,
+        zoom_probability=1.0,
+        rotation_probability=1.0,
+        blur_probability=1.0,
+        low_resolution_probability=1.0,
+    )
     images, _ = draw_patches([case], 100, patch, augmentation)
     roots = np.sqrt(images)
     np.testing.assert_allclose(roots, np.round(roots), atol=1e-4)
@@ -243,21 +341,26 @@ def originals(case: CaseFiles) -> tuple[np.ndarray, np.ndarray]:
     return np.load(case.image), np.load(case.label)[..., 0]
 
 
-INTENSITIES = ["noise", "blur", "brightness", "contrast"]
+INTENSITIES = [
+    "noise", "blur", "brightness", "contrast", "low_resolution", "gamma", "inverted_gamma",
+]  # fmt: skip
+ALWAYS_SEEN = replace(OFF, low_resolution_channel_probability=1.0, low_resolution_scale=(0.5, 0.8))
 
 
 @pytest.mark.parametrize("name", INTENSITIES)
 def test_intensity_changes_come_with_their_probability_and_spare_the_label(
-    textured: CaseFiles, name: str
+    textured: CaseFiles, name: str, draw_patches: Draw
 ) -> None:
-    augmentation = replace(OFF, **{f"{name}_probability": 0.15})
+    augmentation = replace(ALWAYS_SEEN, **{f"{name}_probability": 0.15})
     images, labels = draw_patches([textured], 1000, (12, 12, 12), augmentation)
     original, original_label = originals(textured)
     assert_share((images != original).any(axis=(1, 2, 3, 4)), 0.15)
     assert (labels == original_label).all()
 
 
-def test_noise_has_zero_mean_and_deviations_over_the_whole_range(textured: CaseFiles) -> None:
+def test_noise_has_zero_mean_and_deviations_over_the_whole_range(
+    textured: CaseFiles, draw_patches: Draw
+) -> None:
     augmentation = replace(OFF, noise_probability=1.0, noise_standard_deviation=(0.0, 0.3))
     images, _ = draw_patches([textured], 400, (12, 12, 12), augmentation)
     noise = (images - originals(textured)[0]).reshape(400, -1)
@@ -268,7 +371,7 @@ def test_noise_has_zero_mean_and_deviations_over_the_whole_range(textured: CaseF
     assert abs(deviations.mean() - 0.15) <= 3 * 0.3 / np.sqrt(12 * 400)
 
 
-def test_blur_is_the_gaussian_filter_of_scipy(textured: CaseFiles) -> None:
+def test_blur_is_the_gaussian_filter_of_scipy(textured: CaseFiles, draw_patches: Draw) -> None:
     augmentation = replace(OFF, blur_probability=1.0, blur_sigma=(1.0, 1.0))
     images, _ = draw_patches([textured], 50, (12, 12, 12), augmentation)
     original = originals(textured)[0]
@@ -277,7 +380,7 @@ def test_blur_is_the_gaussian_filter_of_scipy(textured: CaseFiles) -> None:
         np.testing.assert_allclose(image, expected, atol=1e-5)
 
 
-def test_blur_in_2d_is_the_filter_of_each_slice(textured: CaseFiles) -> None:
+def test_blur_in_2d_is_the_filter_of_each_slice(textured: CaseFiles, draw_patches: Draw) -> None:
     augmentation = replace(OFF, blur_probability=1.0, blur_sigma=(1.0, 1.0))
     images, _ = draw_patches([textured], 100, (12, 12), augmentation)
     original = originals(textured)[0]
@@ -286,7 +389,7 @@ def test_blur_in_2d_is_the_filter_of_each_slice(textured: CaseFiles) -> None:
     assert distance.max() < 1e-5
 
 
-def test_brightness_multiplies_and_keeps_zeros(textured: CaseFiles) -> None:
+def test_brightness_multiplies_and_keeps_zeros(textured: CaseFiles, draw_patches: Draw) -> None:
     augmentation = replace(OFF, brightness_probability=1.0)
     images, _ = draw_patches([textured], 200, (12, 12, 12), augmentation)
     original = originals(textured)[0]
@@ -299,7 +402,7 @@ def test_brightness_multiplies_and_keeps_zeros(textured: CaseFiles) -> None:
 
 @pytest.mark.parametrize("factor", [0.65, 1.5])
 def test_contrast_stretches_each_channel_about_its_mean_within_its_range(
-    textured: CaseFiles, factor: float
+    textured: CaseFiles, factor: float, draw_patches: Draw
 ) -> None:
     augmentation = replace(OFF, contrast_probability=1.0, contrast_factor=(factor, factor))
     images, _ = draw_patches([textured], 50, (12, 12, 12), augmentation)
@@ -312,7 +415,65 @@ def test_contrast_stretches_each_channel_about_its_mean_within_its_range(
         np.testing.assert_allclose(image, expected, atol=1e-5)
 
 
-def test_no_augmentation_and_all_probabilities_zero_agree(textured: CaseFiles) -> None:
+def test_low_resolution_shows_every_other_voxel_enlarged(
+    write_case: Callable[..., CaseFiles], draw_patches: Draw
+) -> None:
+    texture = np.random.default_rng(6).normal(size=(24, 24, 2))
+    case = write_case("texture", texture[np.newaxis], np.zeros((1, 24, 24)))
+    augmentation = replace(OFF, low_resolution_probability=1.0, low_resolution_scale=(0.5, 0.5))
+    images, _ = draw_patches([case], 800, (24, 24), augmentation)
+    expected = tf.image.resize(texture[1::2, 1::2], (24, 24), method="bicubic").numpy()
+    interior = slice(4, -4)  # the two continue an image differently beyond its edge
+    changed = np.zeros((800, 2), bool)  # for each channel by itself
+    for channel in range(2):
+        changed[:, channel] = (images != texture.astype(np.float32))[..., channel].any(axis=(1, 2))
+        lowered = images[changed[:, channel], ..., channel]
+        assert_share(changed[:, channel], 0.5)
+        difference = lowered - expected[..., channel]
+        assert np.abs(difference[:, interior, interior]).max() < 2e-2
+    assert_share(changed[:, 0] == changed[:, 1], 0.5)
+
+
+@pytest.mark.parametrize(("name", "sign"), [("gamma", 1), ("inverted_gamma", -1)])
+def test_gamma_is_a_power_of_each_channels_range_and_keeps_mean_and_deviation(
+    textured: CaseFiles, name: str, sign: int, draw_patches: Draw
+) -> None:
+    augmentation = replace(OFF, **{f"{name}_probability": 1.0})
+    images, _ = draw_patches([textured], 200, (12, 12, 12), augmentation)
+    original = originals(textured)[0]
+    spatial = (-4, -3, -2)
+    np.testing.assert_allclose(images.mean(spatial), [original.mean(spatial)] * 200, atol=1e-4)
+    np.testing.assert_allclose(images.std(spatial), [original.std(spatial)] * 200, atol=1e-4)
+
+    def in_range(array: np.ndarray) -> np.ndarray:
+        """Each channel as shares of its range, without the ends and what is close to them."""
+        array = sign * array.reshape(*array.shape[:-4], -1, 2).astype(float)
+        lowest, highest = array.min(-2, keepdims=True), array.max(-2, keepdims=True)
+        return (array - lowest) / (highest - lowest)
+
+    shares = in_range(original)
+    clear = ((shares > 0.2) & (shares < 0.8)).all(axis=-1)
+    gamma = np.log(in_range(images)[:, clear]) / np.log(shares[clear])  # (200, voxels, 2)
+    np.testing.assert_allclose(gamma, np.broadcast_to(gamma[:, :1], gamma.shape), rtol=1e-3)
+    drawn = gamma[:, 0]  # (200, 2)
+    assert 0.69 < drawn.min() < 0.72
+    assert 1.48 < drawn.max() < 1.51
+    assert abs(drawn.mean() - 1.1) <= 3 * 0.8 / np.sqrt(12 * 400)
+    assert abs(np.corrcoef(drawn.T)[0, 1]) < 3 / np.sqrt(200)  # each channel has its own
+
+
+def test_gamma_leaves_a_constant_image_alone(
+    write_case: Callable[..., CaseFiles], draw_patches: Draw
+) -> None:
+    case = write_case("constant", np.full((8, 8, 8, 2), 2.5), np.zeros((8, 8, 8)))
+    augmentation = replace(OFF, gamma_probability=1.0, inverted_gamma_probability=1.0)
+    images, _ = draw_patches([case], 50, (8, 8, 8), augmentation)
+    np.testing.assert_allclose(images, 2.5, atol=1e-5)
+
+
+def test_no_augmentation_and_all_probabilities_zero_agree(
+    textured: CaseFiles, draw_patches: Draw
+) -> None:
     for augmentation in (OFF, AugmentationSettings.none()):
         images, labels = draw_patches([textured], 50, (12, 12, 12), augmentation)
         original, original_label = originals(textured)

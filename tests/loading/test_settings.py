@@ -15,6 +15,10 @@ from nnunet_lib.loading import AugmentationSettings, LoaderSettings
         ({"noise_standard_deviation": (-0.1, 0.3)}, "noise_standard_deviation"),
         ({"zoom_scale": (0.7, 1.2)}, "zoom_scale"),
         ({"blur_sigma": (0.0, 1.0)}, "blur_sigma"),
+        ({"rotation_limit": -1.0}, "rotation_limit"),
+        ({"slice_rotation_limit": 190.0}, "slice_rotation_limit"),
+        ({"low_resolution_scale": (0.0, 1.0)}, "low_resolution_scale"),
+        ({"gamma_exponent": (0.0, 1.5)}, "gamma_exponent"),
     ],
 )
 def test_augmentations_that_cannot_be_are_refused(values: dict[str, Any], message: str) -> None:
