@@ -8,19 +8,21 @@ STAMPS   := $(VENV)/.stamps
 VPYTHON  := $(VENV)/bin/python
 LOCKS    := requirements
 
-# What people may set: make course DATASET=path PROFILE=laptop, make lab PORT=8890 BROWSER=no,
+# What people may set: make course DATASET=path PROFILE=laptop NOTEBOOKS="a.ipynb b.ipynb", make lab PORT=8890 BROWSER=no,
 # make env GPU=yes (docs/gpu.md), which the environment then remembers
 PYTHON   ?=
 GPU      ?= $(if $(wildcard $(STAMPS)/native-gpu),yes,no)
 DATASET  ?=
 PROFILE  ?=
+NOTEBOOKS ?=
 PORT     ?= 8888
 BROWSER  ?= yes
 OUTPUT   ?= build/course
 # Taken literally: a dollar sign in a path is part of the path.
 override DATASET := $(value DATASET)
 override PROFILE := $(value PROFILE)
-export DATASET PROFILE PORT OUTPUT
+override NOTEBOOKS := $(value NOTEBOOKS)
+export DATASET PROFILE NOTEBOOKS PORT OUTPUT
 # Python reads a variable of this name too, and takes it for a program.
 unexport BROWSER
 
@@ -133,8 +135,8 @@ native: ## add Horovod, DALI's plugin and nnunet_lib to an active conda environm
 
 # The course --------------------------------------------------------------------------------------
 
-course: env ## run every notebook into build/course (DATASET=path, PROFILE=ci|laptop|gpu, OUTPUT=path)
-	@$(VPYTHON) -m nnunet_lib course --notebooks notebooks --output "$$OUTPUT" \
+course: env ## run the lessons into build/course (DATASET=path, PROFILE=ci|laptop|gpu, NOTEBOOKS=names, OUTPUT=path)
+	@$(VPYTHON) -m nnunet_lib course --output "$$OUTPUT" $${NOTEBOOKS:+--notebooks $$NOTEBOOKS} \
 		$${DATASET:+--dataset "$$DATASET"} $${PROFILE:+--profile "$$PROFILE"}
 
 lab: env ## open JupyterLab on notebooks/ (PORT=8888, BROWSER=no)

@@ -303,7 +303,15 @@ def test_make_course_hands_its_variables_over_as_they_are(copy):
 def test_make_course_names_no_dataset_unless_told(copy):
     with_pretended_environment(copy)
     lines = make(copy, "course").splitlines()
-    assert lines[2:] == ["course", "--notebooks", "notebooks", "--output", "build/course"]
+    assert lines[2:] == ["course", "--output", "build/course"]
+
+
+def test_make_course_runs_the_notebooks_that_it_is_told(copy):
+    with_pretended_environment(copy)
+    lines = make(copy, "course", "NOTEBOOKS=notebooks/00_a.ipynb $(touch run)", "DATASET=d")
+    told = ["--notebooks", "notebooks/00_a.ipynb", "$(touch", "run)", "--dataset", "d"]
+    assert lines.splitlines()[-6:] == told
+    assert not (copy / "run").exists()
 
 
 @pytest.mark.skipif(
@@ -316,20 +324,20 @@ def test_a_second_make_finds_nothing_to_do():
 # CI ----------------------------------------------------------------------------------------------
 
 
-def pretended_ci(folder, broken=""):
+def pretended_ci(folder, broken="", scans="absent"):
     """Run .ci/run with a make that pretends, and fails at one target; its exit code and lines."""
     (folder / ".ci").mkdir()
     shutil.copy(CHECKOUT / ".ci" / "run", folder / ".ci")
     (folder / "bin").mkdir()
     make = folder / "bin" / "make"
     make.write_text(
-        "#!/bin/sh\necho did $1\n"
+        '#!/bin/sh\necho "did $*"\n'
         "[ $1 != test ] || echo '===== 3 passed, 1 skipped in 61.00s (0:01:01) ====='\n"
         f"[ $1 != '{broken}' ]\n"
     )
     make.chmod(0o755)
     environment = os.environ | {"PATH": f"{make.parent}:{os.environ['PATH']}"}
-    environment["NNUNET_COURSE_REAL_DATA"] = str(folder / "absent")
+    environment["NNUNET_COURSE_REAL_DATA"] = str(folder / scans)
     done = subprocess.run(
         ["bash", folder / ".ci" / "run"], env=environment, capture_output=True, text=True
     )
@@ -343,6 +351,21 @@ def test_ci_closes_with_what_pytest_counted(tmp_path):
         f"did {target}" for target in ("env", "lint", "test", "course")
     ]
     assert "3 passed, 1 skipped" in lines[-1]
+
+
+def test_ci_runs_the_lessons_on_whole_scans_on_real_ones_too(tmp_path):
+    for name in ("notebooks/01_b.ipynb", "notebooks/03_d.ipynb", "notebooks/10_k.ipynb"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "dataset.json").touch()
+    code, lines = pretended_ci(tmp_path, scans="scans")
+    assert code == 0
+    assert [line for line in lines if line.startswith("did course")] == [
+        "did course",
+        "did course NOTEBOOKS=notebooks/01_b.ipynb notebooks/10_k.ipynb "
+        f"DATASET={tmp_path / 'scans'} OUTPUT=build/course-real",
+    ]
 
 
 @pytest.mark.parametrize("target", ["env", "lint", "test", "course"])

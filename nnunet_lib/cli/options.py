@@ -71,7 +71,7 @@ _ALL = (
     ),
     Option("--predictions", "predictions", "the folder of predicted label maps", "folder", Path),
     Option("--labels", "labels", "the folder of true label maps", "folder", Path),
-    Option("--notebooks", "notebooks", "the folder of lessons", "folder", Path),
+    Option("--notebooks", "notebooks", "lessons, or folders of them", "path", Path, many=True),
     Option("--overwrite", "overwrite", "replace what the folder holds", switch=True),
     # Phantom
     Option("--cases", "cases", "labelled cases to make", "number", int),
@@ -336,6 +336,12 @@ _ALL = (
     # Course
     Option("--profile", "profile", "size of the run: ci, laptop or gpu", "name"),
     Option("--dataset", "dataset", "`phantom`, or a dataset in MSD layout", "path"),
+    Option(
+        "--record",
+        "record",
+        "write time and memory into docs/timings.json and its page, if all lessons pass",
+        switch=True,
+    ),
     Option("--seed", "seed", "of everything random", "number", int),
     # Doctor
     Option("--json", "json", "print JSON, for programs", switch=True),

@@ -21,4 +21,5 @@ from .runner import CourseError as CourseError
 from .runner import NotebookResult as NotebookResult
 from .runner import Summary as Summary
 from .runner import run_course as run_course
+from .timings import record as record
 from .viewer import viewer as viewer

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -112,11 +112,13 @@ class Summary:
             temporary.write_text(self.describe() + "\n", encoding="utf-8")
 
 
-def run_course(notebooks: Path, output: Path, profile: str, dataset: str, seed: int) -> Summary:
-    """Run every notebook of a folder in the order of their names.
+def run_course(
+    notebooks: Sequence[Path], output: Path, profile: str, dataset: str, seed: int
+) -> Summary:
+    """Run notebooks in the order of their names.
 
     Args:
-        notebooks: the folder, or one notebook.
+        notebooks: folders, all notebooks of which are run, and single notebooks.
         output: gets the executed copies, their HTML pages, summary.json and summary.txt.
         profile: injected as PROFILE where a notebook has that parameter; so are the next two.
         dataset: DATASET; a path counts from the current folder.
@@ -164,12 +166,15 @@ def find_kernel() -> str:
     )
 
 
-def _find_notebooks(notebooks: Path) -> list[Path]:
-    """The notebooks of a folder, in the order of their names."""
-    paths = sorted(notebooks.glob("*.ipynb")) if notebooks.is_dir() else [notebooks]
-    if not paths or not all(path.is_file() for path in paths):
-        raise InputError(f"{notebooks}: there is no notebook here. Name a folder of .ipynb files.")
-    return paths
+def _find_notebooks(places: Sequence[Path]) -> list[Path]:
+    """The notebooks at these places, each once, in the order of their names."""
+    found: set[Path] = set()
+    for place in places:
+        here = set(place.glob("*.ipynb")) if place.is_dir() else {place}
+        if not here or not all(path.is_file() for path in here):
+            raise InputError(f"{place}: there is no notebook here. Name a folder of .ipynb files.")
+        found |= here
+    return sorted(found, key=lambda path: path.name)
 
 
 def _run_notebook(

@@ -53,7 +53,7 @@ def course(tmp_path_factory):
         "from nnunet_lib.course.profiles import use_profile\nuse_profile('laptop')",
         opening="# No claims",
     )
-    return run_course(notebooks, output, profile="ci", dataset="phantom", seed=7), output
+    return run_course([notebooks], output, profile="ci", dataset="phantom", seed=7), output
 
 
 @pytest.mark.slow
@@ -126,14 +126,14 @@ def test_one_good_notebook_passes_and_an_old_traceback_goes_away(course, tmp_pat
     write(tmp_path / "00_good.ipynb", LESSON)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "00_good.traceback.txt").write_text("old")
-    summary = run_course(tmp_path / "00_good.ipynb", tmp_path / "out", "ci", "phantom", 7)
+    summary = run_course([tmp_path / "00_good.ipynb"], tmp_path / "out", "ci", "phantom", 7)
     assert summary.passed
     assert not (tmp_path / "out" / "00_good.traceback.txt").exists()
 
 
 def test_an_unreadable_notebook_fails_alone(tmp_path):
     (tmp_path / "00_broken.ipynb").write_text("{")
-    summary = run_course(tmp_path, tmp_path / "out", "ci", "phantom", 0)
+    summary = run_course([tmp_path], tmp_path / "out", "ci", "phantom", 0)
     assert summary.results[0].status == "failed"
     assert summary.results[0].problems
 
@@ -148,23 +148,38 @@ def test_a_relative_dataset_path_is_made_absolute(tmp_path, monkeypatch):
     monkeypatch.setattr(
         runner, "_run_notebook", lambda path, output, given, *rest: seen.update(given) or RESULT
     )
-    run_course(tmp_path / "notebooks", tmp_path / "out", "ci", "scans", 0)
+    run_course([tmp_path / "notebooks"], tmp_path / "out", "ci", "scans", 0)
     assert seen["DATASET"] == str(tmp_path / "scans")
-    run_course(tmp_path / "notebooks", tmp_path / "out", "ci", "phantom", 0)
+    run_course([tmp_path / "notebooks"], tmp_path / "out", "ci", "phantom", 0)
     assert seen["DATASET"] == "phantom"
 
 
 RESULT = runner.NotebookResult("00", "passed", 1.0, 1.0, (), (), runner.Path("00.ipynb"))
 
 
+def test_several_notebooks_run_in_the_order_of_their_names_and_once_each(tmp_path, monkeypatch):
+    for name in ("notebooks/02_c.ipynb", "elsewhere/01_b.ipynb", "notebooks/10_d.ipynb"):
+        write(tmp_path / name)
+    monkeypatch.setattr(
+        runner, "_run_notebook", lambda path, *_: replace(RESULT, notebook=path.stem)
+    )
+    places = [tmp_path / "notebooks", tmp_path / "elsewhere" / "01_b.ipynb"]
+    places.append(tmp_path / "notebooks" / "02_c.ipynb")  # named twice
+    summary = run_course(places, tmp_path / "out", "ci", "phantom", 0)
+    assert [result.notebook for result in summary.results] == ["01_b", "02_c", "10_d"]
+    missing = tmp_path / "11_e.ipynb"
+    with pytest.raises(InputError, match=r"11_e\.ipynb: there is no notebook"):
+        run_course([*places, missing], tmp_path / "out", "ci", "phantom", 0)
+
+
 def test_an_empty_folder_and_unknown_words_are_refused_before_anything_runs(tmp_path):
     with pytest.raises(InputError, match="no notebook"):
-        run_course(tmp_path, tmp_path / "out", "ci", "phantom", 0)
+        run_course([tmp_path], tmp_path / "out", "ci", "phantom", 0)
     write(tmp_path / "00.ipynb")
     with pytest.raises(InputError, match="no such profile"):
-        run_course(tmp_path, tmp_path / "out", "fast", "phantom", 0)
+        run_course([tmp_path], tmp_path / "out", "fast", "phantom", 0)
     with pytest.raises(InputError, match="DATASET is 'nowhere'"):
-        run_course(tmp_path, tmp_path / "out", "ci", "nowhere", 0)
+        run_course([tmp_path], tmp_path / "out", "ci", "nowhere", 0)
 
 
 def test_a_kernel_of_another_python_is_never_used(monkeypatch):

@@ -1,15 +1,24 @@
-"""Every notebook is stored clean and can be run by papermill."""
+"""Every notebook is stored clean, has the parts that a lesson has, and can be run by papermill."""
 
+import ast
 import re
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
+from click.testing import CliRunner
+from papermill.cli import papermill as papermill_command
 
 from nnunet_lib.course.claims import audit
+from nnunet_lib.course.timings import opening_of
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PARAMETERS = {"PROFILE", "DATASET", "SEED"}
+# What a profile decides. A notebook that sets one of these to a number would run for as long in
+# every profile.
+SIZES = {"cases", "epochs", "steps", "steps_per_epoch", "time_limit", "training_minutes", "workers"}
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -46,13 +55,89 @@ def test_its_cell_ids_are_words_that_people_chose(notebook):
         assert not re.fullmatch(r"[0-9a-f]{8}", identifier), f"{identifier} looks generated"
 
 
-def test_its_parameters_are_the_course_s_and_are_explained(path, notebook):
-    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    assert len(tagged) == 1
+def test_its_name_has_its_number_and_a_word(path):
+    assert re.fullmatch(r"\d\d_[a-z0-9_]+", path.stem)
+    assert [other.stem[:2] for other in NOTEBOOKS].count(path.stem[:2]) == 1
+
+
+def test_its_kernel_is_the_course_s(notebook):
+    assert notebook.metadata.kernelspec.name == "nnunet-course"
+
+
+def test_its_first_cell_says_what_it_teaches_needs_and_takes(path, notebook):
+    opening = notebook.cells[0]
+    assert opening.cell_type == "markdown"
+    title, read, practise = opening_of(notebook)
+    assert title.startswith(f"{path.stem[:2]} ")
+    assert 5 <= read <= 90
+    assert 5 <= practise <= 90
+    assert "**You need**" in opening.source  # prerequisites
+    assert "](../docs/timings.md)" in opening.source
+
+
+def test_its_objectives_and_claims_carry_its_own_number(path, notebook):
+    ids = re.findall(r"\b(\d\d)\.\d+[a-z]?\b", notebook.cells[0].source)
+    assert set(ids) == {path.stem[:2]}
+
+
+def test_its_first_code_cell_holds_the_course_s_parameters_and_nothing_else(notebook):
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
+    assert tagged == code[:1]
+    statements = ast.parse(tagged[0].source).body
+    assert all(isinstance(statement, ast.Assign) for statement in statements)
+    assert [statement.targets[0].id for statement in statements] == ["PROFILE", "DATASET", "SEED"]
+
+
+def test_papermill_explains_each_parameter(path):
     parameters = papermill.inspect_notebook(str(path))
-    assert {"PROFILE", "DATASET", "SEED"} <= set(parameters)
+    assert parameters.keys() == PARAMETERS
+    asked = CliRunner().invoke(papermill_command, ["--help-notebook", str(path)])
+    assert asked.exit_code == 0, asked.output
+    printed = " ".join(asked.output.split())
     for name, parameter in parameters.items():
-        assert len(parameter["help"]) > 10, f"{name} has no comment for papermill --help-notebook"
+        comment = " ".join(parameter["help"].split())
+        assert len(comment) > 10, f"{name} has no comment"
+        assert name in printed
+        assert comment in printed
+
+
+def test_it_uses_the_profile_and_sets_no_size_of_its_own(notebook):
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    assert "use_profile(PROFILE)" in code
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.keyword):
+            names, value = [node.arg], node.value
+        elif isinstance(node, ast.Assign):
+            names, value = [getattr(target, "id", "") for target in node.targets], node.value
+        else:
+            continue
+        assert not (SIZES & set(names) and isinstance(value, ast.Constant)), ast.unparse(node)
+
+
+def test_its_last_cells_recap_and_lead_on(path, notebook):
+    headings = [line for line in prose_of(notebook).splitlines() if line.startswith("## ")]
+    assert headings[-2:] == ["## Recap", "## Where to go next"]
+    for other in NOTEBOOKS:
+        if int(other.stem[:2]) == int(path.stem[:2]) + 1:
+            assert f"]({other.name})" in notebook.cells[-1].source, f"no link to {other.stem}"
+
+
+def test_every_relative_link_leads_somewhere(path, notebook):
+    for link in re.findall(r"\]\(([^)#\s]+)", prose_of(notebook)):
+        if "://" in link or (path.parent / link).exists():
+            continue
+        assert is_announced(link), f"{link} leads nowhere"
+
+
+def is_announced(link):
+    """Whether a link is to a lesson or an exercise of which none with that number is there yet."""
+    match = re.fullmatch(r"(?:\.\./(exercises)/)?(\d\d)_[a-z0-9_]+(?:\.ipynb|/)?", link)
+    return match is not None and not list((ROOT / (match[1] or "notebooks")).glob(f"{match[2]}_*"))
+
+
+def prose_of(notebook):
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
 def test_the_defaults_are_offline_and_small(path):
@@ -83,8 +168,7 @@ def test_its_cells_are_short(notebook):
 
 
 def test_every_numbered_section_has_something_to_try(notebook):
-    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    sections = re.split(r"^## (?=\d)", prose, flags=re.MULTILINE)[1:]
+    sections = re.split(r"^## (?=\d)", prose_of(notebook), flags=re.MULTILINE)[1:]
     assert len(sections) >= 3
     for section in sections:
         assert "**Try it.**" in section, section.splitlines()[0]

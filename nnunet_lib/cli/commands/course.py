@@ -4,19 +4,24 @@ from pathlib import Path
 
 from nnunet_lib.cli.commands.command import Arguments, Command, Parser
 from nnunet_lib.cli.options import add_options
+from nnunet_lib.errors import InputError
+
+ALL = [Path("notebooks")]
 
 
 def _options(parser: Parser) -> None:
     add_options(
-        parser, "--notebooks", "--output", "--profile", "--dataset", "--seed",
-        notebooks=Path("notebooks"), output=Path("build/course"),
-        profile="ci", dataset="phantom", seed=0,
+        parser, "--notebooks", "--output", "--profile", "--dataset", "--seed", "--record",
+        notebooks=ALL, output=Path("build/course"),
+        profile="ci", dataset="phantom", seed=0, record=False,
     )  # fmt: skip
 
 
 def _run(arguments: Arguments) -> None:
-    from nnunet_lib.course import run_course
+    from nnunet_lib.course import record, run_course
 
+    if arguments.record and arguments.notebooks != ALL:
+        raise InputError("--record is for the whole course: leave --notebooks out.")
     summary = run_course(
         arguments.notebooks,
         arguments.output,
@@ -26,6 +31,8 @@ def _run(arguments: Arguments) -> None:
     )
     print(summary.describe())
     summary.require_success()
+    if arguments.record:
+        print(f"\nRecorded in {record(summary)}")
 
 
 COMMAND = Command("course", "run the lessons as a whole", _options, _run)
