@@ -26,6 +26,7 @@ from nnunet_lib.course.output import WIDGET_MIME, emit
 MONTAGE_COLUMNS = 5
 _PANEL = (3.4, 3.7)
 _SMALL_PANEL = (2.4, 2.7)
+_WIDE = {"width": "30em"}
 _STEPS = 200  # of the window and level sliders
 
 
@@ -188,7 +189,7 @@ class SliceViewer:
         self.scan, self.title = scan, title
         start = start_view(scan, plane)
         self.plane = widgets.ToggleButtons(options=list(PLANES), value=plane, description="plane")
-        self.index = widgets.IntSlider(value=start.index, description="slice")
+        self.index = widgets.IntSlider(value=start.index, description="slice", layout=_WIDE)
         self._fit_slices()
         low, high = float(scan.image.min()), float(scan.image.max())
         step = max(high - low, start.window) / _STEPS
@@ -264,4 +265,5 @@ def _slider(name: str, value: float, least: float, most: float) -> widgets.Float
         step=(most - least) / _STEPS,
         description=name,
         readout_format=".4g",
+        layout=_WIDE,
     )
