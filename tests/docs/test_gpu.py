@@ -37,6 +37,10 @@ def test_the_page_names_the_locked_versions(page) -> None:
     assert named == {name: locked[name] for name in named}
 
 
+def test_the_options_that_the_page_explains_exist(page, check_ours) -> None:
+    assert check_ours(row[0] for row in page("gpu.md").rows() if row[0].startswith("`--")) == 4
+
+
 def test_the_page_says_that_it_was_not_run(page) -> None:
     assert page("gpu.md").text.splitlines()[2].startswith("**Not run here.**")
     assert "Not run here" in DOCKERFILE
