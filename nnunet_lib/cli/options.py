@@ -343,6 +343,15 @@ _ALL = (
         switch=True,
     ),
     Option("--seed", "seed", "of everything random", "number", int),
+    # Benchmark
+    Option(
+        "--mode",
+        "mode",
+        "what is measured: training steps, patches through the network, or augmented batches",
+        choices=("train", "predict", "loader"),
+    ),
+    Option("--steps", "steps", "steps to measure", "steps", int),
+    Option("--warmup-steps", "warmup_steps", "steps before, which do not count", "steps", int),
     # Doctor
     Option("--json", "json", "print JSON, for programs", switch=True),
 )

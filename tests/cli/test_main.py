@@ -33,6 +33,8 @@ CONTRACT = [
     "--blend-mode gaussian",
     "evaluate --predictions p --labels l --results r.json",
     "export --model r --output e --checkpoint best --overwrite",
+    "benchmark --mode loader --dim 2 --batch-size 8 --patch-size 32 32 --base-filters 8 "
+    "--channels 1 --loader tf --steps 3 --warmup-steps 1 --amp --xla --output b.json",
     "doctor --json",
 ]
 
@@ -118,6 +120,9 @@ def test_help_imports_no_tensorflow() -> None:
         ("predict --model missing --input i.nii.gz --output o.nii.gz", "missing"),
         ("evaluate --predictions missing --labels missing --results r.json", "missing"),
         ("export --model missing --output exported", "missing"),
+        ("benchmark --steps 0", "steps 0"),
+        ("benchmark --data missing", "missing"),
+        ("benchmark --patch-size 36 36 36", "multiple of 8 x 8 x 8"),
         ("train --data d --results r --fold 7", "fold 7"),
         ("train --data d --results r --time-limit -1", "minutes"),
     ],

@@ -4,6 +4,7 @@ Stages are imported inside the functions, so that `--help` answers at once.
 """
 
 from nnunet_lib.cli.commands import (
+    benchmark,
     course,
     doctor,
     download,
@@ -27,6 +28,7 @@ ALL: tuple[Command, ...] = (
     evaluate.COMMAND,
     export.COMMAND,
     course.COMMAND,
+    benchmark.COMMAND,
     doctor.COMMAND,
 )
 """In the order in which people use them."""

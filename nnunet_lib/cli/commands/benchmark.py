@@ -1,0 +1,49 @@
+"""`benchmark`: how fast this machine trains, predicts and loads."""
+
+from nnunet_lib.cli.commands.command import COMPUTE_FLAGS, Arguments, Command, Parser
+from nnunet_lib.cli.options import add_options, add_settings, settings_from
+
+_FLAGS = (
+    "--mode",
+    "--dim",
+    "--batch-size",
+    "--patch-size",
+    "--base-filters",
+    "--channels",
+    "--loader",
+    "--steps",
+    "--warmup-steps",
+)
+
+
+def _options(parser: Parser) -> None:
+    from nnunet_lib.deployment.settings import BenchmarkSettings
+
+    defaults = BenchmarkSettings()
+    add_settings(parser, defaults, _FLAGS)
+    add_settings(parser, defaults.compute, COMPUTE_FLAGS)
+    add_options(parser, "--data", "--output", data=None, output=None)
+
+
+def _run(arguments: Arguments) -> None:
+    from nnunet_lib.deployment import BenchmarkSettings, run_benchmark
+    from nnunet_lib.distributed import join
+
+    defaults = BenchmarkSettings()
+    compute = settings_from(arguments, defaults.compute)
+    settings = settings_from(arguments, defaults, compute=compute)
+    report = run_benchmark(settings, arguments.data)
+    if not join().is_first:
+        return
+    print(report.describe())
+    if arguments.output is not None:
+        report.save(arguments.output)
+
+
+COMMAND = Command(
+    "benchmark",
+    "measure how fast this machine trains, predicts or loads; without --data on made-up cases of "
+    "half NVIDIA's size for BraTS",
+    _options,
+    _run,
+)
