@@ -1,13 +1,17 @@
 """The loop on tiny data: what it writes, when it ends, and what it refuses."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from nnunet_lib import distributed
+from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.inference import InferenceSettings
 from nnunet_lib.loading import AugmentationSettings, Loader, split_folds
@@ -65,6 +69,38 @@ def test_the_learning_rate_falls_by_the_schedule(short_run: TrainingResult) -> N
     rates = [record.learning_rate for record in short_run.history]
     # The rate of a step is set before it: progress 1/4 and 3/4.
     assert rates == pytest.approx([1e-3 * 0.75**0.9, 1e-3 * 0.25**0.9], rel=1e-5)
+
+
+class Twins(Ranks):
+    """Two processes that do the same, of which this is one."""
+
+    def share(self, items: Sequence[Any]) -> Sequence[Any]:
+        return items
+
+    def total(self, tensor: tf.Tensor) -> tf.Tensor:
+        return 2 * tensor
+
+    def gather(self, value: Any) -> list[Any]:
+        return [value, value]
+
+    def gradient_tape(self, tape: tf.GradientTape) -> tf.GradientTape:
+        return tape
+
+    def broadcast(self, variables: Sequence[tf.Variable]) -> None:
+        """Both were given the same seed."""
+
+
+def test_a_run_takes_the_optimiser_that_was_asked_for_at_the_rate_of_its_ranks(
+    tiny_3d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "join", lambda: Twins(size=2))
+    settings = replace(SHORT, optimiser="sgd", learning_rate=None, scheduler="constant", warmup=0.5)
+    result = train(tiny_3d, tmp_path / "run", settings, show_progress=False)
+    # nnU-Net's 0.01 for sgd; the rates are those at progress 1/4 and 3/4.
+    rates = [record.learning_rate for record in result.history]
+    assert rates == pytest.approx([0.015, 0.02], rel=1e-5)
+    state = load_checkpoint(tmp_path / "run" / LAST).optimiser
+    assert {name.split("/")[0] for name in state} == {"iteration:0", "m"}  # adam has v too
 
 
 def test_an_epochs_loss_is_the_mean_over_that_epoch(

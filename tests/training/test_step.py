@@ -63,6 +63,20 @@ def test_clipping_bounds_the_gradient_that_the_optimiser_sees() -> None:
     assert np.sqrt(sum(squares)) == pytest.approx(1e-3, rel=1e-2)
 
 
+def test_the_l2_term_pulls_kernels_towards_zero_after_clipping() -> None:
+    moved = []
+    for decay in (0.0, 0.1):
+        tf.keras.utils.set_random_seed(0)
+        model = build_unet(PLAN)
+        kernels = [layer.kernel.numpy() for layer in model.layers if hasattr(layer, "kernel")]
+        settings = TrainingSettings(gradient_clip=1e-6, weight_decay=decay)
+        make_step(model, tf.keras.optimizers.SGD(1.0), PLAN, settings)(*ball())
+        after = [layer.kernel.numpy() for layer in model.layers if hasattr(layer, "kernel")]
+        moved.append([new - old for new, old in zip(after, kernels, strict=True)])
+    for without, with_decay, kernel in zip(*moved, kernels, strict=True):
+        np.testing.assert_allclose(with_decay - without, -0.1 * kernel, atol=3e-6)
+
+
 @pytest.mark.parametrize("loss", [LossSettings(focal=True), LossSettings(include_background=True)])
 def test_a_step_minimises_the_loss_that_the_settings_name(loss: LossSettings) -> None:
     model = build_unet(PLAN)
