@@ -116,7 +116,7 @@ def _runs_of(model: Path) -> list[Path]:
     if folds and not (model / FOLD).is_file():
         raise InputError(
             f"{model}: holds the runs {', '.join(folds)}, but no finished cross-validation. "
-            "Finish it with `train --fold all`, or name the runs to use."
+            "Finish it with `train --fold all --resume`, or name the runs to use."
         )
     return [model]
 

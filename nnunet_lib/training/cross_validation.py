@@ -10,7 +10,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
 from tqdm.auto import tqdm
 
 from nnunet_lib import distributed
@@ -148,7 +147,6 @@ def cross_validate(
         if show_progress and ranks.is_first:
             tqdm.write(f"Fold {fold}, one of {len(runs)}: {run}")
         train(preprocessed, run, replace(settings, fold=fold), show_progress)
-        tf.keras.backend.clear_session()  # else each fold's graphs stay in memory
     folds = _folds_of(runs, preprocessed.identifiers, ranks)
     trials = [
         _try_fold(run, preprocessed, fold.validation, settings, ranks, show_progress)
@@ -168,8 +166,8 @@ def _make_room(
     results: Path, runs: Sequence[Path], settings: TrainingSettings, ranks: Ranks
 ) -> None:
     """Refuse to start where a run is in the way of any fold, not only of the first."""
-    there = [str(run) for run in runs if (run / LAST).exists()] if ranks.is_first else []
-    if ranks.agree(bool(there)) and not (settings.resume or settings.overwrite):
+    there = ranks.agree([str(run) for run in runs if (run / LAST).exists()])
+    if there and not (settings.resume or settings.overwrite):
         raise InputError(
             f"{results}: holds trained folds already ({', '.join(there)}). Name another folder, "
             "or add --resume to go on with them, or --overwrite to replace them."
@@ -205,20 +203,20 @@ def _try_fold(
     show_progress: bool,
 ) -> dict[str, Trial]:
     """Predict the validation cases of one fold, and score what could be done to them."""
-    network, plan = load_network(run)
+    inference = settings.inference
+    network, plan = load_network(run, LAST, settings.compute, inference.window_batch_size)
     data = replace(data, plan=plan)  # the run's own: it says whether the network may be flipped
     classes = range(1, len(plan.labels))
     hidden = not (show_progress and ranks.is_first)
     with tqdm(total=len(ranks.share(cases)), desc=run.name, unit="case", disable=hidden) as bar:
 
         def score(case: str) -> list[list[tuple[int, float | None]]]:
-            prediction, truth = segment_case(network, data, case, settings.inference)
+            prediction, truth = segment_case(network, data, case, inference)
             trial = try_postprocessing(prediction, truth, classes)
             bar.update()
             return [list(dice.items()) for dice in trial]
 
         scores = for_every_case(score, cases, ranks)
-    tf.keras.backend.clear_session()
     return {case: Trial(*map(dict, dice)) for case, dice in scores.items()}
 
 

@@ -30,7 +30,7 @@ def segment_case(
     truth = np.load(data.label_path(identifier), mmap_mode="r")[..., 0]  # (z, y, x)
     padding_value = data.geometry(identifier).padding_value
     logits = predict_logits(network, image, data.plan, settings, padding_value)
-    return np.argmax(logits, axis=-1), truth
+    return np.argmax(logits, axis=-1).astype(np.uint8), truth
 
 
 def for_every_case(
