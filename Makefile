@@ -9,9 +9,11 @@ VPYTHON  := $(VENV)/bin/python
 LOCKS    := requirements
 
 # What people may set: make course DATASET=path PROFILE=laptop NOTEBOOKS="a.ipynb b.ipynb", make lab PORT=8890 BROWSER=no,
-# make env GPU=yes (docs/gpu.md), which the environment then remembers
+# make env GPU=yes (docs/gpu.md), which the environment then remembers, make env BUNDLE=folder
+# (docs/teaching.md), which needs no network
 PYTHON   ?=
 GPU      ?= $(if $(wildcard $(STAMPS)/native-gpu),yes,no)
+BUNDLE   ?=
 DATASET  ?=
 PROFILE  ?=
 NOTEBOOKS ?=
@@ -19,16 +21,17 @@ PORT     ?= 8888
 BROWSER  ?= yes
 OUTPUT   ?= build/course
 # Taken literally: a dollar sign in a path is part of the path.
+override BUNDLE := $(value BUNDLE)
 override DATASET := $(value DATASET)
 override PROFILE := $(value PROFILE)
 override NOTEBOOKS := $(value NOTEBOOKS)
-export DATASET PROFILE NOTEBOOKS PORT OUTPUT
+export BUNDLE DATASET PROFILE NOTEBOOKS PORT OUTPUT
 # Python reads a variable of this name too, and takes it for a program.
 unexport BROWSER
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env course test lint lab native lock clean
+.PHONY: help env bundle course test lint lab native lock clean
 
 help: ## print this list
 	@echo "Commands (each makes the environment first, if it needs it and it is not there):"
@@ -53,7 +56,9 @@ NATIVE_KEY = { grep -E '^(tensorflow|numpy|nvidia-dali-cuda110)==' $(LOCKS)/cour
 
 # With hashes every requirement must be pinned; the settings that `make lock` reads from
 # pyproject.toml are not.
-UV_INSTALL = "$$python" -m uv pip install --no-config --quiet --python "$$python" --require-hashes
+UV_INSTALL = "$$python" -m uv pip install --no-config --quiet --python "$$python" --require-hashes $(OFFLINE)
+PIP_INSTALL = "$$python" -m pip install --quiet --disable-pip-version-check --require-hashes $(OFFLINE)
+OFFLINE = $(if $(BUNDLE),--no-index --find-links "$$BUNDLE/wheels")
 
 # Find a Python 3.11: what PYTHON= says, else python3.11, else a python3 that is one.
 define find_python
@@ -68,24 +73,41 @@ if [ -z "$$python" ]; then \
 fi >&2
 endef
 
+define need_bundle
+if [ -n "$$BUNDLE" ] && ! [ -d "$$BUNDLE/wheels" ]; then \
+	echo "BUNDLE is $$BUNDLE, but there is no folder of wheels in it. 'make bundle' makes a bundle."; exit 1; \
+fi >&2
+endef
+
 define need_compiler
-if $(NATIVE_HERE) && ! command -v g++ >/dev/null; then \
+if $(NATIVE_HERE) && [ -z "$$BUNDLE" ] && ! command -v g++ >/dev/null; then \
 	echo "Horovod is compiled here, and there is no g++. Install it, on Debian or Ubuntu:"; \
 	echo "  apt-get install g++"; exit 1; \
 fi >&2
 endef
 
-# Build Horovod and the DALI plugin against the TensorFlow that $python has installed.
+# Horovod and the DALI plugin are built against the TensorFlow that $python has installed.
 # MAKEFLAGS is set anew: Horovod's build reads it, and with this make's own it compiles on one core.
-# Without the cache, because uv would give back a Horovod that was built for another TensorFlow.
-define build_native
-if $(NATIVE_HERE); then \
+# Without the cache, because uv and pip would give back a Horovod built for another TensorFlow.
+WITH_COMPILERS = env PATH="$$(cd "$$(dirname "$$python")" && pwd):$$PATH" MAKELEVEL= MFLAGS= \
+	MAKEFLAGS="-j$$(getconf _NPROCESSORS_ONLN)" $(HOROVOD_SWITCHES)
+
+# A bundle has them built.
+define add_native
+if [ -n "$$BUNDLE" ]; then \
+	"$$python" -m uv pip install --no-config --quiet --python "$$python" --offline --no-deps \
+		--reinstall "$$BUNDLE"/native/*.whl; \
+else \
 	echo "Building Horovod and DALI's TensorFlow plugin (about 5 minutes on 2 cores) ..."; \
-	env PATH="$$(cd "$$(dirname "$$python")" && pwd):$$PATH" MAKEFLAGS="-j$$(getconf _NPROCESSORS_ONLN)" MAKELEVEL= MFLAGS= \
-		$(HOROVOD_SWITCHES) \
-		$(UV_INSTALL) --no-cache --no-build-isolation --no-deps \
+	$(WITH_COMPILERS) $(UV_INSTALL) --no-cache --no-build-isolation --no-deps \
 		--reinstall-package horovod --reinstall-package nvidia-dali-tf-plugin-cuda110 \
 		-r $(LOCKS)/native.txt; \
+fi
+endef
+
+define build_native
+if $(NATIVE_HERE); then \
+	$(add_native); \
 	"$$python" -c 'import horovod.tensorflow, nvidia.dali.plugin.tf' 2>/dev/null || \
 		{ echo "Horovod or DALI's plugin was built, but does not import:" >&2; \
 		"$$python" -c 'import horovod.tensorflow, nvidia.dali.plugin.tf'; exit 1; }; \
@@ -103,15 +125,15 @@ endef
 env: $(STAMPS)/package ## make the environment .venv (about 8 minutes, 4 GB)
 
 $(STAMPS)/venv: $(LOCKS)/uv.txt
-	@$(find_python); $(need_compiler); \
+	@$(find_python); $(need_bundle); $(need_compiler); \
 	echo "Making $(VENV) with $$("$$python" --version) ..."; \
 	"$$python" -m venv $(VENV); \
-	$(VPYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKS)/uv.txt; \
+	python=$(VPYTHON); $(PIP_INSTALL) -r $(LOCKS)/uv.txt; \
 	mkdir -p $(STAMPS); touch $@
 
 $(STAMPS)/locked$(FLAVOUR): $(STAMPS)/venv $(RUNTIME) $(LOCKS)/dev.txt $(LOCKS)/build.txt
 	@set -e; python=$(VPYTHON); \
-	echo "Installing the locked packages (2 to 3 minutes, 1.3 GB to fetch) ..."; \
+	echo "Installing the locked packages $(if $(BUNDLE),from the bundle,(2 to 3 minutes, 1.3 GB to fetch)) ..."; \
 	$(UV_INSTALL) -r $(LOCKS)/build.txt -r $(RUNTIME) -r $(LOCKS)/dev.txt; \
 	touch $@
 
@@ -128,10 +150,32 @@ $(STAMPS)/package: $(STAMPS)/native$(FLAVOUR) pyproject.toml
 
 native: ## add Horovod, DALI's plugin and nnunet_lib to an active conda environment
 	@$(find_python); $(need_compiler); \
-	"$$python" -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKS)/uv.txt; \
+	$(PIP_INSTALL) -r $(LOCKS)/uv.txt; \
 	$(UV_INSTALL) -r $(LOCKS)/build.txt; \
 	$(build_native); $(install_package); \
 	echo "Horovod, DALI's plugin and nnunet_lib are in $$("$$python" -c 'import sys; print(sys.prefix)')"
+
+# Everything that `make env BUNDLE=build/bundle` takes from the network, for this kind of computer.
+PARTIAL  := build/bundle.partial
+bundle: env ## gather wheels, and a copy of DATASET=path, in build/bundle for a room without network
+	@set -e; python=$(VPYTHON); rm -rf $(PARTIAL) build/bundle; mkdir -p $(PARTIAL)/wheels; \
+	echo "Fetching the locked wheels (1.3 GB) ..."; \
+	for lock in $(LOCKS)/uv.txt $(LOCKS)/build.txt $(RUNTIME) $(LOCKS)/dev.txt; do \
+		"$$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+			--require-hashes --dest $(PARTIAL)/wheels -r $$lock; \
+	done; \
+	if $(NATIVE_HERE); then \
+		echo "Building Horovod and DALI's TensorFlow plugin (about 5 minutes on 2 cores) ..."; \
+		$(WITH_COMPILERS) "$$python" -m pip wheel --quiet --disable-pip-version-check --no-cache-dir \
+			--no-deps --no-build-isolation --require-hashes --wheel-dir $(PARTIAL)/native \
+			-r $(LOCKS)/native.txt; \
+		for wheel in $(PARTIAL)/native/*.whl; do \
+			[ ! -e $(PARTIAL)/wheels/$${wheel##*/} ] || rm $$wheel; \
+		done; \
+	fi; \
+	if [ -n "$$DATASET" ]; then mkdir $(PARTIAL)/data; cp -R "$$DATASET" $(PARTIAL)/data/; fi; \
+	mv $(PARTIAL) build/bundle; \
+	echo "The bundle is ready: build/bundle. Install from it with: make env BUNDLE=build/bundle"
 
 # The course --------------------------------------------------------------------------------------
 

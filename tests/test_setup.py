@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import itertools
 import json
 import os
 import re
@@ -262,7 +263,7 @@ def refused(folder, *arguments, **options):
 
 def test_make_alone_lists_the_commands():
     listed = make(CHECKOUT)
-    for target in ("env", "course", "test", "lint", "lab", "native", "lock", "clean"):
+    for target in ("env", "bundle", "course", "test", "lint", "lab", "native", "lock", "clean"):
         assert f"make {target} " in listed
 
 
@@ -298,6 +299,41 @@ def test_make_course_hands_its_variables_over_as_they_are(copy):
     assert lines[-4:] == ["--dataset", path, "--profile", "laptop"]
     assert not (copy / "expanded").exists()
     assert not (copy / "run").exists()
+
+
+# `make bundle` was also run in full, and `make env` from what it made, without a network.
+
+
+def test_make_bundle_fetches_every_lock_by_its_hashes_and_copies_the_dataset(copy):
+    with_pretended_environment(copy)
+    (copy / "my scans" / "imagesTr").mkdir(parents=True)
+    (copy / "my scans" / "dataset.json").touch()
+    said = make(copy, "bundle", "DATASET=my scans").splitlines()
+    fetched = [following for word, following in itertools.pairwise(said) if word == "-r"]
+    fetches = [f"requirements/{name}.txt" for name in ("uv", "build", "course", "dev")]
+    assert fetched[:4] == fetches
+    assert said.count("--require-hashes") == len(fetched)
+    assert (copy / "build" / "bundle" / "data" / "my scans" / "dataset.json").exists()
+    assert not (copy / "build" / "bundle.partial").exists()
+
+
+def test_a_bundle_that_could_not_be_finished_is_not_there(copy):
+    with_pretended_environment(copy)
+    refused(copy, "bundle", "DATASET=absent")
+    assert not (copy / "build" / "bundle").exists()
+
+
+def test_make_env_from_a_bundle_asks_no_network_and_needs_no_compiler(copy):
+    commands = make(copy, "--dry-run", "env", "BUNDLE=a stick")
+    installs = [line for line in commands.splitlines() if "pip install" in line]
+    locked = [line for line in installs if "-r requirements/" in line]
+    assert len(locked) == 3  # uv; the packages; Horovod and the plugin, if they must be built
+    assert all('--no-index --find-links "$BUNDLE/wheels"' in line for line in locked)
+    assert '--offline --no-deps --reinstall "$BUNDLE"/native/*.whl' in commands
+    assert "find-links" not in make(copy, "--dry-run", "env")
+    said = refused(copy, "env", "BUNDLE=a stick", f"PYTHON={sys.executable}")
+    assert "no folder of wheels" in said
+    assert not (copy / ".venv").exists()
 
 
 def test_make_course_names_no_dataset_unless_told(copy):

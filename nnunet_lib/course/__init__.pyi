@@ -17,9 +17,9 @@ from .profiles import PROFILES as PROFILES
 from .profiles import Profile as Profile
 from .profiles import resolve as resolve
 from .profiles import use_profile as use_profile
+from .recording import record as record
 from .runner import CourseError as CourseError
 from .runner import NotebookResult as NotebookResult
 from .runner import Summary as Summary
 from .runner import run_course as run_course
-from .timings import record as record
 from .viewer import viewer as viewer

@@ -1,31 +1,20 @@
-"""How long the lessons take: measured by the runner, written down where it is asked to record.
+"""How long the lessons take: what docs/timings.json holds, and docs/timings.md shows.
 
-docs/timings.json holds the numbers and docs/timings.md shows them. Nobody edits either by hand:
-the page is made from the JSON, and a test holds them together.
+Nobody edits either by hand: `recording` writes both, and a test holds them together.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import date
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nbformat
-import psutil
-
-from nnunet_lib.course.datasets import PHANTOM, find_dataset
-from nnunet_lib.course.keeping import checkout
-from nnunet_lib.course.runner import Summary
-from nnunet_lib.datasets import Dataset
 from nnunet_lib.errors import InputError
-from nnunet_lib.files import read_json, replacing, write_json
-from nnunet_lib.parallel import cores
+from nnunet_lib.files import read_json
 
 JSON_FILE, PAGE_FILE = "timings.json", "timings.md"
 _TITLE = re.compile(r"# (?P<title>.+)")
 _MINUTES = re.compile(r"(?P<read>\d+) minutes to read and (?P<practise>\d+) (minutes )?to practise")
-_GIBIBYTE = 2**30
 
 _INTRODUCTION = """\
 # How long the lessons take
@@ -97,29 +86,6 @@ def opening_of(notebook: Mapping[str, Any]) -> tuple[str, int, int]:
     return title["title"].strip(), int(minutes["read"]), int(minutes["practise"])
 
 
-def record(summary: Summary, folder: Path | None = None) -> Path:
-    """Write what a run measured in place of earlier rows of its profile and data; return the page.
-
-    Args:
-        summary: a run of the whole course.
-        folder: where timings.json and timings.md lie; the checkout's docs/ if not given.
-
-    Raises:
-        InputError: if a notebook failed, or there is no checkout to write to.
-    """
-    if not summary.passed:
-        raise InputError("Nothing was recorded: every lesson has to pass first.")
-    folder = folder or _documentation()
-    new = _timings(summary)
-    run = {(row.profile, row.data) for row in new}
-    old = [row for row in load(folder) if (row.profile, row.data) not in run]
-    rows = sorted([*old, *new], key=lambda row: (row.profile, row.data, row.notebook))
-    write_json(folder / JSON_FILE, [asdict(row) for row in rows])
-    with replacing(folder / PAGE_FILE) as temporary:
-        temporary.write_text(page(rows), encoding="utf-8")
-    return folder / PAGE_FILE
-
-
 def load(folder: Path) -> tuple[Timing, ...]:
     """The rows of timings.json; none if there is no such file."""
     path = folder / JSON_FILE
@@ -132,44 +98,6 @@ def page(rows: Sequence[Timing]) -> str:
     """timings.md for these rows."""
     table = "\n".join([_line(_HEADS), _line(["---"] * len(_HEADS)), *map(_row, rows)]) + "\n"
     return "\n".join([_INTRODUCTION, table if rows else _NOTHING, _CLOSING])
-
-
-def _timings(summary: Summary) -> list[Timing]:
-    data = summary.dataset
-    if data != PHANTOM:
-        data = Dataset.open(find_dataset(data)).name  # its path would say nothing to others
-    rows = []
-    for result in summary.results:
-        title, read, practise = opening_of(nbformat.read(result.executed, as_version=4))
-        rows.append(
-            Timing(
-                notebook=result.notebook,
-                title=title,
-                read=read,
-                practise=practise,
-                seconds=result.seconds,
-                peak_memory=result.peak_memory,
-                profile=summary.profile,
-                data=data,
-                machine=_machine(),
-                date=date.today().isoformat(),
-            )
-        )
-    return rows
-
-
-def _documentation() -> Path:
-    """The checkout's docs/."""
-    place = checkout()
-    if place is None:
-        raise InputError("There is no checkout to record into: the library is installed.")
-    return place / "docs"
-
-
-def _machine() -> str:
-    """In general words: what a reader can compare with."""
-    memory = round(psutil.virtual_memory().total / _GIBIBYTE)
-    return f"{cores()} processor cores, {memory} GiB of memory"
 
 
 def _row(row: Timing) -> str:

@@ -1,4 +1,4 @@
-"""Timings come from runs: the page shows what the JSON holds, and nothing else does."""
+"""Timings come from runs; the page and the timetables show what the JSON holds."""
 
 import re
 from dataclasses import replace
@@ -7,8 +7,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from nnunet_lib.course import timings
+from nnunet_lib.course import recording, timings
 from nnunet_lib.course.runner import NotebookResult, Summary
+from nnunet_lib.course.timetables import BEGIN, END, with_timetables
 from nnunet_lib.datasets import make_phantom
 from nnunet_lib.errors import InputError
 
@@ -34,6 +35,7 @@ def summary(tmp_path):
 @pytest.fixture
 def docs(tmp_path):
     (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "teaching.md").write_text(f"Before.\n{BEGIN}\nold\n{END}\nAfter.\n")
     return tmp_path / "docs"
 
 
@@ -47,8 +49,23 @@ def test_the_committed_page_shows_what_the_committed_json_holds():
     assert (DOCS / "timings.md").read_text() == timings.page(timings.load(DOCS))
 
 
+def test_the_committed_timetables_are_those_of_the_committed_json():
+    page = (DOCS / "teaching.md").read_text()
+    assert page == with_timetables(page, timings.load(DOCS))
+
+
+def test_the_recorded_course_keeps_to_its_budget():
+    """15 minutes and 6 GiB in profile ci on the phantom, 2 hours in profile laptop."""
+    for profile, limit in (("ci", 15 * 60), ("laptop", 2 * 3600)):
+        rows = [row for row in timings.load(DOCS) if row.profile == profile]
+        for data in {row.data for row in rows}:
+            assert sum(row.seconds for row in rows if row.data == data) <= limit
+        if profile == "ci":
+            assert all(row.peak_memory < 6 * 1024 for row in rows)
+
+
 def test_a_run_is_recorded_lesson_by_lesson(summary, docs):
-    written = timings.record(summary, docs)
+    written = recording.record(summary, docs)
     first, second = timings.load(docs)
     assert (first.notebook, first.title) == ("03_of_things", "03 A lesson: of things")
     assert (first.read, first.practise, first.seconds, first.peak_memory) == (25, 15, 61.2, 1234.5)
@@ -60,13 +77,17 @@ def test_a_run_is_recorded_lesson_by_lesson(summary, docs):
     assert re.fullmatch(r"\d+ processor cores, \d+ GiB of memory", row[7])
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", row[8])
     assert text == timings.page(timings.load(docs))
+    teaching = (docs / "teaching.md").read_text()
+    assert teaching == with_timetables(teaching, timings.load(docs))
+    assert "old" not in teaching
+    assert (teaching[:8], teaching[-7:]) == ("Before.\n", "After.\n")
 
 
 def test_a_new_run_takes_the_place_of_its_own_profile_and_data_only(summary, docs):
-    timings.record(summary, docs)
-    timings.record(replace(summary, profile="laptop"), docs)
+    recording.record(summary, docs)
+    recording.record(replace(summary, profile="laptop"), docs)
     faster = replace(summary.results[0], seconds=30.0)
-    timings.record(replace(summary, results=(faster,)), docs)
+    recording.record(replace(summary, results=(faster,)), docs)
     assert [(row.profile, row.notebook, row.seconds) for row in timings.load(docs)] == [
         ("ci", "03_of_things", 30.0),
         ("laptop", "03_of_things", 61.2),
@@ -77,21 +98,22 @@ def test_a_new_run_takes_the_place_of_its_own_profile_and_data_only(summary, doc
 def test_nothing_is_recorded_unless_every_notebook_passed(summary, docs):
     failed = replace(summary.results[1], status="failed", problems=("why",))
     with pytest.raises(InputError, match="Nothing was recorded"):
-        timings.record(replace(summary, results=(summary.results[0], failed)), docs)
-    assert list(docs.iterdir()) == []
+        recording.record(replace(summary, results=(summary.results[0], failed)), docs)
+    assert [path.name for path in docs.iterdir()] == ["teaching.md"]
+    assert "old" in (docs / "teaching.md").read_text()
 
 
 def test_data_are_named_by_their_name_and_never_by_their_path(summary, docs, tmp_path):
     made = make_phantom(tmp_path / "somewhere" / "scans", cases=2, seed=0)
-    written = timings.record(replace(summary, dataset=str(made.root)), docs)
+    written = recording.record(replace(summary, dataset=str(made.root)), docs)
     assert {row.data for row in timings.load(docs)} == {made.name}
     assert "somewhere" not in written.read_text()
 
 
 def test_without_a_checkout_there_is_nowhere_to_record(summary, monkeypatch):
-    monkeypatch.setattr(timings, "checkout", lambda: None)
+    monkeypatch.setattr(recording, "checkout", lambda: None)
     with pytest.raises(InputError, match="no checkout"):
-        timings.record(summary)
+        recording.record(summary)
 
 
 @pytest.mark.parametrize(
