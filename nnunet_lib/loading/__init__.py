@@ -6,6 +6,7 @@ Importing this package imports neither TensorFlow nor DALI; making a dataset doe
 from nnunet_lib.loading.batches import (
     Loader,
     benchmark_batches,
+    check_training,
     evaluation_batches,
     training_batches,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "Loader",
     "LoaderSettings",
     "benchmark_batches",
+    "check_training",
     "evaluation_batches",
     "split_folds",
     "training_batches",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from nnunet_lib.errors import InputError
-from nnunet_lib.loading.cases import CaseFiles
+from nnunet_lib.loading.cases import CaseFiles, check_cases, check_shard
 from nnunet_lib.loading.settings import LoaderSettings
 
 if TYPE_CHECKING:
@@ -55,6 +55,25 @@ def training_batches(
     """
     make = _module(loader).training_batches
     return make(cases, settings, epoch, shard_id, number_of_shards)
+
+
+def check_training(
+    cases: Sequence[CaseFiles],
+    settings: LoaderSettings,
+    shard_id: int = 0,
+    number_of_shards: int = 1,
+    loader: Loader = "dali",
+) -> None:
+    """Refuse what `training_batches` would refuse, while nothing has been made or replaced yet.
+
+    Raises:
+        InputError: as for `training_batches`.
+    """
+    module = _module(loader)
+    check_cases(cases, settings.crop_size)
+    check_shard(len(cases), shard_id, number_of_shards)
+    if loader == "dali":
+        module.load_pipelines()
 
 
 def evaluation_batches(

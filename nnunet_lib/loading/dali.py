@@ -38,7 +38,7 @@ def training_batches(
     order = training_order(len(cases), settings.seed, epoch, shard_id, number_of_shards)
     drawn = [cases[index] for index in order for _ in range(settings.patches_per_volume)]
     gpu = _first_gpu()
-    pipeline = _pipelines().training_graph(
+    pipeline = load_pipelines().training_graph(
         *_names(drawn),
         settings,
         channels,
@@ -61,7 +61,7 @@ def evaluation_batches(
     channels = check_cases(cases)
     check_shard(len(cases), shard_id, number_of_shards)
     shard = cases[shard_id::number_of_shards]
-    pipeline = _pipelines().evaluation_graph(
+    pipeline = load_pipelines().evaluation_graph(
         *_names(shard), batch_size=1, num_threads=threads, device_id=None
     )
     # A DALIDataset never ends, so the number of cases ends it.
@@ -72,7 +72,7 @@ def benchmark_batches(cases: Sequence[CaseFiles], settings: LoaderSettings) -> t
     """As `nnunet_lib.loading.benchmark_batches`: a DALIDataset."""
     channels = check_cases(cases[:1], settings.crop_size)
     gpu = _first_gpu()
-    pipeline = _pipelines().benchmark_graph(
+    pipeline = load_pipelines().benchmark_graph(
         *_names(cases[:1]),
         settings,
         gpu is not None,
@@ -115,7 +115,7 @@ def _first_gpu() -> int | None:
     return int(gpus[0].name.rsplit(":", 1)[1]) if gpus else None
 
 
-def _pipelines() -> Any:
+def load_pipelines() -> Any:
     """The module of DALI graphs, or a word on how to get DALI."""
     try:
         import nvidia.dali.plugin.tf  # noqa: F401  (only whether it is there)

@@ -8,7 +8,7 @@ from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import read_json, write_json
 from nnunet_lib.inference import FOLD, POSTPROCESSING
-from nnunet_lib.loading import CaseFiles, Fold, LoaderSettings, split_folds
+from nnunet_lib.loading import CaseFiles, Fold, LoaderSettings, check_training, split_folds
 from nnunet_lib.model import BEST, LAST, Checkpoint
 from nnunet_lib.planning import Plan
 from nnunet_lib.planning.topology import stage_filters
@@ -63,13 +63,15 @@ def open_job(
 
     Raises:
         InputError: on every rank alike, if the folder holds a run and the settings do not say
-            what to do with it, or that run was another one.
+            what to do with it, or that run was another one; or if the cases cannot be loaded.
     """
     plan = plan_of(preprocessed.plan, settings)
     loader = _loader_settings(plan, settings)
     folds = split_folds(preprocessed.identifiers, settings.number_of_folds, settings.seed)
     data = replace(preprocessed, plan=plan)
     job = Job(data, run, folds[settings.fold], loader, settings, ranks)
+    cases, shard = job.training_cases, (ranks.rank, ranks.size)
+    ranks.gather_done(lambda: check_training(cases, loader, *shard, settings.loader))
     checkpoint, refusal = _open_folder(job) if ranks.is_first else (None, None)
     refusal = ranks.agree(refusal)
     if refusal is not None:

@@ -1,6 +1,7 @@
 """The loop on tiny data: what it writes, when it ends, and what it refuses."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -166,6 +167,20 @@ def test_training_reads_through_the_loader_it_is_told(
     train(tiny_3d, tmp_path / "run", settings, show_progress=False)
     assert kinds
     assert {issubclass(kind, DALIDataset) for kind in kinds} == {loader == "dali"}
+
+
+def test_a_run_is_not_replaced_by_one_that_cannot_load_its_cases(
+    tiny_3d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LAST).write_text("of an earlier run")
+    monkeypatch.setitem(sys.modules, "nvidia.dali.plugin.tf", None)
+    with pytest.raises(InputError, match="--loader tf"):
+        train(tiny_3d, tmp_path / "run", replace(SHORT, overwrite=True), show_progress=False)
+    assert (tmp_path / "run" / LAST).read_text() == "of an earlier run"
+    with pytest.raises(InputError, match="--loader tf"):
+        train(tiny_3d, tmp_path / "new", SHORT, show_progress=False)
+    assert not (tmp_path / "new").exists()
 
 
 def test_slices_train_with_test_time_augmentation_in_validation(
