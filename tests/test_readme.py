@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import papermill
 import pytest
+from papermill.cli import papermill as papermill_command
 
 from nnunet_lib.cli.main import make_parser
 from nnunet_lib.datasets import make_phantom
@@ -30,6 +32,17 @@ def test_every_link_to_a_file_leads_somewhere() -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)", README) if "://" not in link]
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_papermill_is_told_of_notebooks_and_parameters_that_exist() -> None:
+    lines = re.findall(r"^papermill (.+)$", README, flags=re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        asked = papermill_command.make_context("papermill", line.split()).params
+        notebook = ROOT / asked["notebook_path"]
+        assert {name for name, _ in asked["parameters"]} <= papermill.inspect_notebook(
+            str(notebook)
+        ).keys()
 
 
 @pytest.mark.slow
