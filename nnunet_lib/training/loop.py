@@ -129,8 +129,10 @@ class _Trainer:
             for note in (*notes, *self._what_differs()):
                 self.log.say(note)
             self.budget, self.validation_cases, self.validation_seconds = self._plan_time()
-            while not self.history or self.state.losses or self._progress() < 1.0:
-                self._run_epoch(epoch=self.state.epoch + 1)
+            begun = self.state.losses or not self.history  # an epoch that has to be finished
+            finished = not begun and self._progress() >= 1.0
+            while not finished:
+                finished = self._run_epoch(epoch=self.state.epoch + 1)
         finally:
             self.log.close()
         return TrainingResult(self.job.run, tuple(self.history), self.state.best_dice)
@@ -145,7 +147,12 @@ class _Trainer:
                 f"{self.state.processes}: its batches differ from those of the first start."
             )
 
-    def _run_epoch(self, epoch: int) -> None:
+    def _run_epoch(self, epoch: int) -> bool:
+        """Train, validate if it is time to, and write it all down; whether it was the last one.
+
+        Asked once, before validation: time goes on, and a second answer could end the run after
+        an epoch that was not validated as the last one is.
+        """
         began, first_step = time.monotonic(), self.state.step
         loss = self._train_epoch(epoch)
         patches = (self.state.step - first_step) * self.job.plan.batch_size * self.ranks.size
@@ -163,6 +170,7 @@ class _Trainer:
             validation_dice=validation_dice,
         )
         self._finish_epoch(record)
+        return finished
 
     def _train_epoch(self, epoch: int) -> float:
         """Take this epoch's steps, less those taken already; return their mean loss."""
@@ -265,11 +273,13 @@ class _Trainer:
     def _time_one_case(self) -> float:
         """Seconds to validate one case: those of one window, times the windows of a case."""
         plan, inference = self.job.plan, self.settings.inference
-        window = np.zeros((1, *plan.patch_size, len(plan.channels)), np.float32)
-        self.network(window)  # traces the graph
+        # A full batch of them: XLA computes one in any case.
+        size = (inference.window_batch_size, *plan.patch_size, len(plan.channels))
+        windows = np.zeros(size, np.float32)
+        self.network(windows)  # traces the graph
         began = time.monotonic()
-        self.network(window)
-        seconds = time.monotonic() - began
+        self.network(windows)
+        seconds = (time.monotonic() - began) / inference.window_batch_size
         shape = self.job.data.geometry(self.job.fold.validation[0]).shape
         return seconds * number_of_windows(shape, plan, inference)
 

@@ -20,6 +20,7 @@ from nnunet_lib.model import BEST, LAST, load_checkpoint
 from nnunet_lib.planning import Plan
 from nnunet_lib.preprocessing import PreprocessedDataset
 from nnunet_lib.training import (
+    EpochRecord,
     TrainingResult,
     TrainingSettings,
     loop,
@@ -232,6 +233,24 @@ def test_a_time_limit_ends_the_run_and_the_schedule(
     assert last.seconds < 40
     assert last.learning_rate < 0.1 * settings.learning_rate
     assert last.validation_dice is not None
+
+
+def test_a_run_whose_time_ends_while_it_saves_is_still_validated_at_its_end(
+    tiny_3d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    real = loop._Trainer._finish_epoch
+
+    def finish_epoch(self: loop._Trainer, record: EpochRecord) -> None:
+        real(self, record)
+        clock[0] = 1e6
+
+    monkeypatch.setattr(loop._Trainer, "_elapsed", lambda self: clock[0])
+    monkeypatch.setattr(loop._Trainer, "_finish_epoch", finish_epoch)
+    settings = replace(SHORT, epochs=None, time_limit=60, validation_interval=100)
+    result = train(tiny_3d, tmp_path / "run", settings, show_progress=False)
+    assert [record.step for record in result.history] == [2, 3]
+    assert [record.validation_dice is None for record in result.history] == [True, False]
 
 
 def test_a_folder_with_a_run_is_not_overwritten_unasked(
