@@ -7,12 +7,13 @@ configurations that see the case differently, such as 2D and 3D, as probabilitie
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import read_json
-from nnunet_lib.inference.components import Postprocessing
+from nnunet_lib.inference.components import POSTPROCESSING, Postprocessing
 from nnunet_lib.inference.windows import Network
 from nnunet_lib.model.compute import DEFAULT_COMPUTE, ComputeSettings
 from nnunet_lib.planning import Plan
@@ -47,7 +48,11 @@ class Member:
 
     def without_training_cases(self) -> "Member":
         """The member that is asked only about cases which it has not trained on."""
-        return replace(self, skipped=frozenset(read_json(self.run / FOLD)["training"]))
+        return replace(self, skipped=self.cases("training"))
+
+    def cases(self, part: Literal["training", "validation"]) -> frozenset[str]:
+        """The cases that its run trained or validated on."""
+        return frozenset(_read_part(self.run / FOLD, part))
 
 
 def load_members(
@@ -90,7 +95,7 @@ def by_preprocessing(members: Iterable[Member]) -> tuple[tuple[Member, ...], ...
 
 def common_postprocessing(members: Iterable[Member]) -> Postprocessing:
     """What the cross-validations of all runs agree upon."""
-    stored = [Postprocessing.load(member.run) for member in members]
+    stored = [_stored_postprocessing(member) for member in members]
     agreed = set.intersection(*(set(item.classes) for item in stored))
     return Postprocessing(all(item.foreground for item in stored), tuple(sorted(agreed)))
 
@@ -111,14 +116,34 @@ def mean_of(arrays: Iterator[np.ndarray]) -> np.ndarray:
 def _runs_of(model: Path) -> list[Path]:
     """The folds of a cross-validation, or the model alone."""
     if (model / CROSS_VALIDATION).is_file():
-        return [model / fold["run"] for fold in read_json(model / CROSS_VALIDATION)["folds"]]
-    folds = sorted(path.parent.name for path in model.glob(f"*/{FOLD}"))
-    if folds and not (model / FOLD).is_file():
+        folds = _read_part(model / CROSS_VALIDATION, "folds")
+        return [model / f"fold_{number}" for number in range(len(folds))]
+    runs = sorted(path.parent.name for path in model.glob(f"*/{FOLD}"))
+    if runs and not (model / FOLD).is_file():
         raise InputError(
-            f"{model}: holds the runs {', '.join(folds)}, but no finished cross-validation. "
+            f"{model}: holds the runs {', '.join(runs)}, but no finished cross-validation. "
             "Finish it with `train --fold all --resume`, or name the runs to use."
         )
     return [model]
+
+
+def _read_part(path: Path, name: str) -> list[Any]:
+    """One list of a JSON file that training has written."""
+    value = read_json(path)
+    if not isinstance(value, dict) or not isinstance(value.get(name), list):
+        raise InputError(f"{path}: has no list of {name}. Put back what `train` wrote there.")
+    part: list[Any] = value[name]
+    return part
+
+
+def _stored_postprocessing(member: Member) -> Postprocessing:
+    stored = Postprocessing.load(member.run)
+    if not set(stored.classes) <= set(range(1, len(member.plan.labels))):
+        raise InputError(
+            f"{member.run / POSTPROCESSING}: names classes that the model does not have. "
+            "Remove it, or repeat the cross-validation."
+        )
+    return stored
 
 
 def _require_same(what: str, one: Member, other: Member) -> None:

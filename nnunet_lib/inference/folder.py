@@ -22,7 +22,6 @@ from nnunet_lib.datasets.nifti import ENDINGS
 from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.evaluation import PROBABILITIES
-from nnunet_lib.files import read_json
 from nnunet_lib.inference.components import NOTHING, Postprocessing
 from nnunet_lib.inference.ensemble import FOLD, Member, common_postprocessing, load_members
 from nnunet_lib.inference.prediction import NO_FLIPS, predict_ensemble
@@ -216,9 +215,9 @@ def _read_finite(case: Case) -> Volume:
 
 def _validation_cases(members: Sequence[Member], cases: Sequence[Case]) -> tuple[Case, ...]:
     """Those of the cases that a run validated on, and so did not train on."""
-    wanted = set()
+    wanted: set[str] = set()
     for member in members:
-        validated = set(read_json(member.run / FOLD)["validation"])
+        validated = member.cases("validation")
         missing = validated - {case.identifier for case in cases}
         if missing:
             raise InputError(

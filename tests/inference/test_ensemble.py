@@ -203,6 +203,23 @@ def test_runs_that_mean_other_things_are_refused_and_named(runs, tmp_path, what)
     assert str(runs.run_2d) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("file", "value"),
+    [
+        ("results/cross_validation.json", {}),
+        ("results/fold_1/fold.json", {"training": []}),
+        ("results/fold_1/fold.json", []),
+        ("results/fold_1/postprocessing.json", {"foreground": False, "classes": [3]}),
+        ("results/fold_1/postprocessing.json", {"foreground": False, "classes": [0]}),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(runs, tmp_path, file, value):
+    write_json(tmp_path / file, value)
+    with pytest.raises(InputError, match=file):
+        predict(runs.folder, tmp_path / "images", tmp_path / "out", subset="validation")
+    assert not (tmp_path / "out").exists()
+
+
 def test_of_several_runs_only_the_postprocessing_that_all_agree_upon_is_done(
     runs, tmp_path, volume
 ):
