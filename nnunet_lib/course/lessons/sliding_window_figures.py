@@ -1,0 +1,126 @@
+"""The pictures of lesson 10. Volumes are in plan order (a, b, c), spacing in millimetres."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from nnunet_lib.course.figures import LABEL_COLOURS, draw_slice, new_figure
+
+FloatArray = npt.NDArray[Any]
+_STYLES = ("-", "--", "-.", ":")  # windows differ by line, too, not by colour alone
+
+
+def windows_figure(
+    image: FloatArray, spacing: Sequence[float], windows: Sequence[tuple[slice, ...]]
+) -> Figure:
+    """The middle slice of a scan (a, b, c), and each window that meets it as a rectangle.
+
+    The windows lie behind each other in rows along the first axis. One row is drawn, because the
+    others look the same from here.
+    """
+    middle = image.shape[0] // 2
+    figure, axes = new_figure(1, 1, (5.0, 4.6))
+    panel = axes[0, 0]
+    draw_slice(panel, image, spacing, index=middle)
+    row = [window for window in windows if window[0] == windows[0][0]]
+    for number, window in enumerate(row):
+        _draw_window(panel, window, spacing, number)
+    panel.set(xlabel="millimetres", ylabel="millimetres", title=f"windows in slice {middle}")
+    return figure
+
+
+def _draw_window(
+    panel: Axes, window: tuple[slice, ...], spacing: Sequence[float], number: int
+) -> None:
+    """One window, drawn a little smaller than the next, so that shared borders stay visible."""
+    _, rows, columns = window
+    inset = 0.25 * (number % 4) * min(spacing[1:])
+    corner = (columns.start * spacing[2] + inset, rows.start * spacing[1] + inset)
+    width = (columns.stop - columns.start) * spacing[2] - 2 * inset
+    height = (rows.stop - rows.start) * spacing[1] - 2 * inset
+    panel.add_patch(
+        Rectangle(
+            corner,
+            width,
+            height,
+            fill=False,
+            linewidth=1.8,
+            linestyle=_STYLES[number % len(_STYLES)],
+            edgecolor=LABEL_COLOURS[number % len(LABEL_COLOURS)],
+        )
+    )
+    panel.autoscale_view()
+
+
+def shares_figure(shares: dict[str, FloatArray], spacing: float) -> Figure:
+    """What each window counts along a line: a panel a blend, from (size, windows) each."""
+    figure, axes = new_figure(len(shares), 1, (7.0, 2.2))
+    for panel, (name, share) in zip(axes[:, 0], shares.items(), strict=True):
+        millimetres = (np.arange(len(share)) + 0.5) * spacing
+        for number, line in enumerate(share.T):
+            panel.plot(
+                millimetres,
+                line,
+                color=LABEL_COLOURS[number % len(LABEL_COLOURS)],
+                linestyle=_STYLES[number % len(_STYLES)],
+                label=f"window {number + 1}",
+            )
+        panel.set(title=name, ylabel="share", ylim=(-0.03, 1.03))
+        panel.grid(alpha=0.3)
+    axes[-1, 0].set_xlabel("millimetres along the line")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+@dataclass(frozen=True)
+class Map:
+    """One panel: a slice (b, c), and the voxels at which windows begin or end along b and c."""
+
+    title: str
+    values: FloatArray
+    borders: Sequence[Sequence[int]] = ((), ())
+
+
+def maps_figure(
+    maps: Sequence[Map],
+    spacing: Sequence[float],
+    limits: tuple[float, float],
+    quantity: str,
+) -> Figure:
+    """Several maps on one scale, with window borders dotted in white.
+
+    Args:
+        maps: what to draw, side by side.
+        spacing: millimetres between voxels (a, b, c).
+        limits: the values at the two ends of the scale.
+        quantity: what the values are, for the scale.
+    """
+    figure, axes = new_figure(1, len(maps), (3.3, 3.9))
+    for panel, one in zip(axes[0], maps, strict=True):
+        height, width = (
+            size * step for size, step in zip(one.values.shape, spacing[1:], strict=True)
+        )
+        picture = panel.imshow(
+            one.values,
+            cmap="cividis",
+            vmin=limits[0],
+            vmax=limits[1],
+            extent=(0.0, width, 0.0, height),
+            origin="lower",
+            interpolation="nearest",
+        )
+        for border in one.borders[0]:
+            panel.axhline(border * spacing[1], color="white", linestyle=":", linewidth=1)
+        for border in one.borders[1]:
+            panel.axvline(border * spacing[2], color="white", linestyle=":", linewidth=1)
+        panel.set(title=one.title, xlabel="millimetres")
+    axes[0, 0].set_ylabel("millimetres")
+    figure.colorbar(picture, ax=axes, location="bottom", shrink=0.5, label=quantity)
+    return figure
