@@ -391,7 +391,8 @@ def settings_from(arguments: argparse.Namespace, settings: Settings, **others: A
 def _add(parser: argparse.ArgumentParser, option: Option, **keywords: Any) -> None:
     """Tell argparse about one option."""
     default = keywords.get("default")
-    suffix = "" if default is None or option.switch else f" (default: {default})"
+    said = " ".join(map(str, default)) if option.many and default else default
+    suffix = "" if said is None or option.switch else f" (default: {said})"
     keywords |= {"dest": option.field, "help": option.help.replace("%", "%%") + suffix}
     if option.switch:
         keywords["action"] = argparse.BooleanOptionalAction
