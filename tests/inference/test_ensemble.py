@@ -15,10 +15,12 @@ from nnunet_lib.inference import (
     InferenceSettings,
     Member,
     Postprocessing,
+    load_members,
     predict,
     predict_ensemble,
     predict_volume,
 )
+from nnunet_lib.inference.ensemble import common_postprocessing
 
 SPACING = (2.0, 1.0, 1.5)
 SHAPE = (10, 14, 9)
@@ -233,6 +235,8 @@ def test_of_several_runs_only_the_postprocessing_that_all_agree_upon_is_done(
         [Member(linear(n), plan) for n, plan in enumerate(runs.plan_of.values())], volume
     ).labels
     output, together = tmp_path / "out", [runs.folder, runs.run_2d]
+    members = load_members(together, "checkpoint_last.npz")
+    assert common_postprocessing(members) == Postprocessing(False, (1,))
     predict(together, tmp_path / "images", output)
     expected = Postprocessing(classes=(1,)).apply(plain)
     assert (expected != plain).any()
