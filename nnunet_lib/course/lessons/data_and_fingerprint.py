@@ -269,8 +269,8 @@ def _straddling(mask: np.ndarray, shape: Sequence[int]) -> int:
     some, every = mask, mask
     for axis, size in enumerate(shape):
         ranges = _old_voxels(mask.shape[axis], size)
-        some = _over_ranges(some, ranges, axis, np.any)
-        every = _over_ranges(every, ranges, axis, np.all)
+        some = over_ranges(some, ranges, axis, np.any)
+        every = over_ranges(every, ranges, axis, np.all)
     return int((some & ~every).sum())
 
 
@@ -286,7 +286,7 @@ def _old_voxels(size: int, new_size: int) -> list[tuple[int, int]]:
     return ranges
 
 
-def _over_ranges(
+def over_ranges(
     mask: np.ndarray, ranges: Sequence[tuple[int, int]], axis: int, reduce: Callable[..., Any]
 ) -> np.ndarray:
     """The mask's values in each range of an axis made one."""
