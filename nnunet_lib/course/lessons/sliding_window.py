@@ -335,7 +335,7 @@ def seams(shape: Sequence[int], patch: Sequence[int], overlap: float) -> list[li
 
 
 def with_smaller_windows(run: Path) -> tuple[Network, Plan]:
-    """A trained network that looks through windows of about half the size, and its plan.
+    """A trained network that looks through windows of about two thirds of the size, and its plan.
 
     The weights stay the same, because a convolution does not care how large its input is. Each
     axis must still be halved as often as the network does, so that sizes are rounded to that.
@@ -344,9 +344,9 @@ def with_smaller_windows(run: Path) -> tuple[Network, Plan]:
 
     trained, plan = load_unet(run)
     steps = [math.prod(axis) for axis in zip(*plan.strides, strict=True)]
-    halves = zip(plan.patch_size, steps, strict=True)
+    sizes = zip(plan.patch_size, steps, strict=True)
     smaller = replace(
-        plan, patch_size=tuple(max(step, size // 2 // step * step) for size, step in halves)
+        plan, patch_size=tuple(max(step, size * 2 // 3 // step * step) for size, step in sizes)
     )
     unet = build_unet(smaller, deep_supervision=len(trained.outputs) > 1)
     unet.set_weights(trained.get_weights())

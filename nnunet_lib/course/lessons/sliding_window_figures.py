@@ -10,52 +10,55 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from nnunet_lib.course.figures import LABEL_COLOURS, draw_slice, new_figure
+from nnunet_lib.course.figures import (
+    BLUE,
+    GREEN,
+    LABEL_COLOURS,
+    PURPLE,
+    VERMILION,
+    draw_slice,
+    new_figure,
+)
 
 FloatArray = npt.NDArray[Any]
+_DARK = (BLUE, VERMILION, GREEN, PURPLE)  # lines on white
 _STYLES = ("-", "--", "-.", ":")  # windows differ by line, too, not by colour alone
 
 
 def windows_figure(
     image: FloatArray, spacing: Sequence[float], windows: Sequence[tuple[slice, ...]]
 ) -> Figure:
-    """The middle slice of a scan (a, b, c), and each window that meets it as a rectangle.
+    """The middle slice of a scan (a, b, c), and the windows that lie over it.
 
-    The windows lie behind each other in rows along the first axis. One row is drawn, because the
-    others look the same from here.
+    One layer of windows along the first axis is drawn, because the others look the same from
+    here; in it, the first row in colour and the others as thin white lines.
     """
-    middle = image.shape[0] // 2
-    figure, axes = new_figure(1, 1, (5.0, 4.6))
+    figure, axes = new_figure(1, 1, (4.4, 4.8))
     panel = axes[0, 0]
+    middle = image.shape[0] // 2
     draw_slice(panel, image, spacing, index=middle)
-    row = [window for window in windows if window[0] == windows[0][0]]
-    for number, window in enumerate(row):
-        _draw_window(panel, window, spacing, number)
-    panel.set(xlabel="millimetres", ylabel="millimetres", title=f"windows in slice {middle}")
+    layer = [window for window in windows if window[0] == windows[0][0]]
+    first = [window for window in layer if window[1] == layer[0][1]]
+    for window in layer:
+        _draw_window(panel, window, spacing, edgecolor="white", linewidth=0.6)
+    for number, window in enumerate(first):
+        style = _STYLES[number % len(_STYLES)]
+        colour = LABEL_COLOURS[number % len(LABEL_COLOURS)]
+        _draw_window(panel, window, spacing, edgecolor=colour, linewidth=2.5, linestyle=style)
+    panel.set(xlabel="millimetres", ylabel="millimetres", title=f"windows over slice {middle}")
+    panel.autoscale_view()
     return figure
 
 
 def _draw_window(
-    panel: Axes, window: tuple[slice, ...], spacing: Sequence[float], number: int
+    panel: Axes, window: tuple[slice, ...], spacing: Sequence[float], **style: Any
 ) -> None:
-    """One window, drawn a little smaller than the next, so that shared borders stay visible."""
-    _, rows, columns = window
-    inset = 0.25 * (number % 4) * min(spacing[1:])
-    corner = (columns.start * spacing[2] + inset, rows.start * spacing[1] + inset)
-    width = (columns.stop - columns.start) * spacing[2] - 2 * inset
-    height = (rows.stop - rows.start) * spacing[1] - 2 * inset
-    panel.add_patch(
-        Rectangle(
-            corner,
-            width,
-            height,
-            fill=False,
-            linewidth=1.8,
-            linestyle=_STYLES[number % len(_STYLES)],
-            edgecolor=LABEL_COLOURS[number % len(LABEL_COLOURS)],
-        )
+    """The outline of one window, as its last two axes see it."""
+    (bottom, height), (left, width) = (
+        (edges.start * step, (edges.stop - edges.start) * step)
+        for edges, step in zip(window[1:], spacing[1:], strict=True)
     )
-    panel.autoscale_view()
+    panel.add_patch(Rectangle((left, bottom), width, height, fill=False, **style))
 
 
 def shares_figure(shares: dict[str, FloatArray], spacing: float) -> Figure:
@@ -67,7 +70,8 @@ def shares_figure(shares: dict[str, FloatArray], spacing: float) -> Figure:
             panel.plot(
                 millimetres,
                 line,
-                color=LABEL_COLOURS[number % len(LABEL_COLOURS)],
+                color=_DARK[number % len(_DARK)],
+                drawstyle="steps-mid",  # a share belongs to a whole voxel
                 linestyle=_STYLES[number % len(_STYLES)],
                 label=f"window {number + 1}",
             )

@@ -290,16 +290,16 @@ def test_smaller_windows_keep_the_weights_and_the_strides(tmp_path):
     unet = build_unet(PLAN)
     save_checkpoint(tmp_path / LAST, Saved(PLAN, True, variable_arrays(unet.variables)))
     network, plan = lesson.with_smaller_windows(tmp_path)
-    assert plan == replace(PLAN, patch_size=(4, 6, 4))
-    patch = lesson.random_image((4, 6, 4), 1)[None]
-    assert network(patch).shape == (1, 4, 6, 4, 2)
+    assert plan == replace(PLAN, patch_size=(4, 8, 4))
+    patch = lesson.random_image((4, 8, 4), 1)[None]
+    assert network(patch).shape == (1, 4, 8, 4, 2)
 
 
 def test_figures_have_a_panel_for_each_thing_shown():
     image = lesson.random_image((12, 20, 16), 1)[..., 0]
     laid = windows.windows_of(image.shape, (8, 12, 8), 0.5)
     (panel,) = windows_figure(image, (1.0, 1.0, 2.0), laid).axes
-    assert len(panel.patches) == 3 * 3
+    assert len(panel.patches) == 3 * 3 + 3  # all of a layer, and its first row again
     lines = shares_figure({"constant": lesson.shares(60, 40, 0.5, "constant")}, 1.0).axes[0].lines
     assert len(lines) == 2
     maps = [Map("one", image[3], ((12,), (8,))), Map("two", image[3])]
