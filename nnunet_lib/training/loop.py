@@ -196,7 +196,7 @@ class _Trainer:
                 "Train again with a lower --learning-rate."
             )
         self.state = replace(self.state, step=steps, losses=(*self.state.losses, loss))
-        self.log.step(progress, loss)
+        self.log.step(self.budget.progress(steps, self._elapsed()), loss)
 
     def _finish_epoch(self, record: EpochRecord) -> None:
         """Write the record, then the checkpoints; best is what has validated best so far."""

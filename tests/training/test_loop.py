@@ -67,6 +67,15 @@ def test_the_best_checkpoint_is_the_best_epochs(short_run: TrainingResult) -> No
     assert scores[best.progress["step"]] == max(scores.values()) == short_run.best_dice
 
 
+def test_the_bar_ends_at_its_end(
+    tiny_3d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[float] = []
+    monkeypatch.setattr(loop.RunLog, "step", lambda self, progress, loss: shown.append(progress))
+    train(tiny_3d, tmp_path / "run", replace(SHORT, epochs=1), show_progress=False)
+    assert shown == [0.5, 1.0]
+
+
 def test_the_learning_rate_falls_by_the_schedule(short_run: TrainingResult) -> None:
     rates = [record.learning_rate for record in short_run.history]
     # The rate of a step is set before it: progress 1/4 and 3/4.
