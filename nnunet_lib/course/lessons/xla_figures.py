@@ -50,6 +50,8 @@ def _draw_speed(panel: Axes, comparisons: Sequence[Comparison]) -> None:
         )
     panel.axvline(1, color="black", linewidth=1)
     panel.set(xscale="log", xlim=(speeds.min() / 3, speeds.max() * 3))
-    panel.set(xlabel="time without XLA / time with it", title="XLA hurts  |  XLA helps")
+    panel.set(
+        xlabel="time without XLA / time with it", title="right of 1 XLA helps, left of it XLA hurts"
+    )
     panel.set_yticks(rows, [""] * len(rows))
     panel.invert_yaxis()
