@@ -35,6 +35,8 @@ class Profile:
         cases_to_predict: how many held-out cases a lesson predicts.
         test_time_augmentation: whether prediction averages over all flips.
         workers: processes that preprocess cases side by side.
+        patches_to_draw: behind each share of patches that lesson 03 measures.
+        batches_to_time: for which lesson 03 times each loader.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Profile:
     cases_to_predict: int
     test_time_augmentation: bool
     workers: int
+    patches_to_draw: int
+    batches_to_time: int
 
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
@@ -70,6 +74,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             cases_to_predict=2,
             test_time_augmentation=True,
             workers=1,  # starting a second process takes longer than these few small cases
+            patches_to_draw=600,
+            batches_to_time=10,
         ),
         "laptop": Profile(
             name="laptop",
@@ -86,6 +92,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             cases_to_predict=8,
             test_time_augmentation=True,
             workers=min(4, os.cpu_count() or 1),
+            patches_to_draw=2000,
+            batches_to_time=50,
         ),
         "gpu": Profile(
             name="gpu",
@@ -102,6 +110,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             cases_to_predict=20,
             test_time_augmentation=True,
             workers=min(8, os.cpu_count() or 1),
+            patches_to_draw=2000,
+            batches_to_time=100,
         ),
     }
 )
