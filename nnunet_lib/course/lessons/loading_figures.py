@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from nnunet_lib.course.figures import (
@@ -40,7 +41,7 @@ _DRAWN = (
     (6, "strengths"),
 )
 _LABEL = (
-    (1, "read all"),
+    (1, "read all\nof it"),
     (2, "cut the\ncrop"),
     (3, "zoom\n(nearest)"),
     (4, "rotate\n(nearest)"),
@@ -106,6 +107,7 @@ def coverage_figure(
     window = (0.0, max(float(share[index].max()) for share in maps.values()))
     for panel, (title, share) in zip(axes[0], maps.items(), strict=True):
         draw_slice(panel, share, spacing, label, index=index, window=window)
+        panel.images[0].set_norm(PowerNorm(0.5, *window))  # so that small shares are seen, too
         panel.set(title=title, xlabel="millimetres", ylabel="")
     axes[0, 0].set_ylabel("millimetres")
     figure.colorbar(axes[0, -1].images[0], ax=axes, shrink=0.7, label="share of patches")
@@ -114,23 +116,25 @@ def coverage_figure(
 
 
 def shares_figure(shares: Sequence[Shares]) -> Figure:
-    """Patches with foreground against oversampling, between the two bounds."""
+    """Patches with foreground against oversampling, between the two bounds.
+
+    The first point is q, which was measured without aiming. All were drawn equally often.
+    """
     figure, axes = new_figure(1, 1, (6.0, 3.8))
-    panel = axes[0, 0]
-    asked = [one.oversampling for one in shares]
-    upper = [one.upper for one in shares]
-    errors = [3 * np.sqrt(one.measured * (1 - one.measured) / one.number) for one in shares]
-    panel.plot(asked, upper, color=VERMILION, linestyle="--", label="q + (1 - q) · oversampling")
+    panel, q = axes[0, 0], shares[0].by_chance
+    measured = np.array([q, *(one.measured for one in shares)])
+    errors = np.sqrt(measured * (1 - measured) / shares[0].number)
+    panel.plot([0, 1], [q, 1], color=VERMILION, linestyle="--", label="q + (1 - q) · oversampling")
     panel.errorbar(
-        asked,
-        [one.measured for one in shares],
-        yerr=errors,
+        [0, *(one.oversampling for one in shares)],
+        measured,
+        yerr=3 * errors,
         fmt="o",
         color=BLUE,
         capsize=4,
         label="measured, with 3 standard errors",
     )
-    panel.plot(asked, asked, color=GREEN, linestyle=":", linewidth=2, label="oversampling")
+    panel.plot([0, 1], [0, 1], color=GREEN, linestyle=":", linewidth=2, label="oversampling")
     panel.set(xlabel="oversampling", ylabel="patches that show foreground", ylim=(-0.03, 1.05))
     panel.grid(alpha=0.3)
     panel.legend(loc="lower right")
@@ -142,7 +146,7 @@ def augmentations_figure(
     spacing: Sequence[float],
     labels: Sequence[str],
 ) -> Figure:
-    """The same slice of one patch after each change, in the grey of the first.
+    """The middle slice of one patch after each change, in the grey of the first.
 
     Args:
         patches: a title, and the image (a, b, c) and label (a, b, c) of each.
@@ -150,7 +154,7 @@ def augmentations_figure(
         labels: the name of each label value.
     """
     rows = -(-len(patches) // _COLUMNS)
-    figure, axes = new_figure(rows, _COLUMNS, (2.5, 2.9))
+    figure, axes = new_figure(rows, _COLUMNS, (2.5, 3.1 + 0.5 / rows))
     window = default_window(next(iter(patches.values()))[0])
     for panel in axes.flat:
         panel.axis("off")
