@@ -75,7 +75,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             test_time_augmentation=True,
             workers=1,  # starting a second process takes longer than these few small cases
             patches_to_draw=600,
-            batches_to_time=10,
+            batches_to_time=50,
         ),
         "laptop": Profile(
             name="laptop",
@@ -93,7 +93,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             test_time_augmentation=True,
             workers=min(4, os.cpu_count() or 1),
             patches_to_draw=2000,
-            batches_to_time=50,
+            batches_to_time=100,
         ),
         "gpu": Profile(
             name="gpu",
@@ -111,7 +111,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             test_time_augmentation=True,
             workers=min(8, os.cpu_count() or 1),
             patches_to_draw=2000,
-            batches_to_time=100,
+            batches_to_time=200,
         ),
     }
 )
