@@ -102,7 +102,7 @@ def coverage_figure(
         spacing: millimetres between voxels (a, b, c).
         labels: the name of each label value.
     """
-    figure, axes = new_figure(1, len(maps), (3.3, 4.2))
+    figure, axes = new_figure(1, len(maps), (3.3, _height(3.0, label, spacing) + 1.3))
     index = busiest_slice(label, 0)
     window = (0.0, max(float(share[index].max()) for share in maps.values()))
     for panel, (title, share) in zip(axes[0], maps.items(), strict=True):
@@ -113,6 +113,12 @@ def coverage_figure(
     figure.colorbar(axes[0, -1].images[0], ax=axes, shrink=0.7, label="share of patches")
     add_legend(figure, labels)
     return figure
+
+
+def _height(width: float, label: np.ndarray, spacing: Sequence[float]) -> float:
+    """Inches that a slice (b, c) needs above, if it is `width` inches wide."""
+    _, rows, columns = label.shape
+    return width * rows * spacing[1] / (columns * spacing[2])
 
 
 def shares_figure(shares: Sequence[Shares]) -> Figure:
@@ -154,7 +160,8 @@ def augmentations_figure(
         labels: the name of each label value.
     """
     rows = -(-len(patches) // _COLUMNS)
-    figure, axes = new_figure(rows, _COLUMNS, (2.5, 3.1 + 0.5 / rows))
+    height = _height(2.2, next(iter(patches.values()))[1], spacing)
+    figure, axes = new_figure(rows, _COLUMNS, (2.5, height + 0.6 + 0.7 / rows))
     window = default_window(next(iter(patches.values()))[0])
     for panel in axes.flat:
         panel.axis("off")
