@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from nnunet_lib.course.figures import BLUE, GREEN, ORANGE, SKY_BLUE, VERMILION, new_figure
 
@@ -64,11 +65,11 @@ def gradients_figure(small: FloatArray, large: FloatArray, scale: float) -> Figu
 
 def _histogram(panel: Axes, values: FloatArray, title: str) -> None:
     powers = np.log2(np.abs(values[values != 0]).astype(np.float64))
-    panel.hist(powers, bins=np.arange(-60, 18, 0.5).tolist(), color=BLUE)
-    panel.axvspan(-60, -25, color=VERMILION, alpha=0.25, hatch="//", label="becomes 0")
-    panel.axvspan(-25, -14, color=ORANGE, alpha=0.25, label="fewer digits")
-    panel.axvspan(-14, float(_LARGEST), color=GREEN, alpha=0.15, label="full precision")
-    panel.set(xlim=(-60, 18), ylabel="numbers", title=title)
+    panel.hist(powers, bins=np.arange(-60, 18, 0.5).tolist(), color=BLUE, zorder=2)
+    panel.axvspan(-60, -25, color=VERMILION, alpha=0.25, hatch="//", label="becomes 0", zorder=0)
+    panel.axvspan(-25, -14, color=ORANGE, alpha=0.25, label="fewer digits", zorder=0)
+    panel.axvspan(-14, float(_LARGEST), color=GREEN, alpha=0.15, label="full precision", zorder=0)
+    panel.set(xlim=(-45, 18), ylabel="numbers", title=title)
     if title == "patch of 16³":
         panel.legend(loc="upper left", fontsize=8)
 
@@ -102,6 +103,7 @@ def losses_figure(single: Sequence[float], half: Sequence[float]) -> Figure:
     lower.plot(steps, np.subtract(half, single), color=VERMILION, marker="o", markersize=3)
     lower.set(xlabel="step", ylabel="float16 − float32")
     for panel in (upper, lower):
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.grid(alpha=0.3)
     return figure
 

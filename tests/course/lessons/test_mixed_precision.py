@@ -191,11 +191,13 @@ def trained(name, patch):
     return lesson.train(lesson.new_learner(name), patch, FEW_STEPS)
 
 
+@pytest.mark.slow
 def test_losses_agree_but_are_not_equal(patch):
     difference = lesson.largest_difference(trained("float32", patch), trained("float16", patch))
     assert 1e-7 <= difference <= 1e-2
 
 
+@pytest.mark.slow
 def test_losses_of_unscaled_and_scaled_training_do_not_agree_without_the_scale(patch, no_scale):
     whole, half = trained("float32", patch), trained("float16", patch)
     assert lesson.largest_difference(whole, half) > 1e-2
