@@ -1,9 +1,10 @@
 """From one grid of voxels to another, by axis-aligned splines.
 
 Taught in lesson 02. Spline interpolation along an axis is linear in the values, so it is a
-matrix (new size, old size), and a volume is resampled by three matrix products. Voxels are
-cells: the outer faces of the volume stay where they are. Source: Isensee et al., Nature
-Methods 18 (2021), "resampling"; the interpolation itself: Unser, IEEE Signal Processing
+matrix (new size, old size), and a volume is resampled by three matrix products. The matrices
+are sparse: a linear row has 2 entries, and a cubic one about 25 that float32 can tell from 0.
+Voxels are cells: the outer faces of the volume stay where they are. Source: Isensee et al.,
+Nature Methods 18 (2021), "resampling"; the interpolation itself: Unser, IEEE Signal Processing
 Magazine 16(6) (1999).
 
 Arrays here are in plan order or any other, with three spatial axes; spacings and shapes
@@ -15,9 +16,13 @@ from functools import lru_cache
 
 import numpy as np
 from scipy.ndimage import zoom
+from scipy.sparse import csr_array
 
 ANISOTROPY = 3.0
 CUBIC, LINEAR = 3, 1
+
+_NEGLIGIBLE = 1e-8
+"""Share of a voxel that float32 loses when it is added to the rest of a row, which sums to 1."""
 
 
 def resampled_shape(
@@ -153,27 +158,37 @@ def _resample_volume(
 
 
 def _along_axis(volume: np.ndarray, axis: int, size: int, order: int) -> np.ndarray:
-    """Resample one axis of (a, b, c) to `size` by a matrix product."""
+    """Resample one axis of (a, b, c) to `size` by sparse matrix products.
+
+    Axes 1 and 2 are resampled a slice at a time, which then stays in the processor's cache.
+    """
     if volume.shape[axis] == size:
         return volume
     matrix = interpolation_matrix(volume.shape[axis], size, order)  # (size, old size)
-    first, _, last = volume.shape
+    shape = (*volume.shape[:axis], size, *volume.shape[axis + 1 :])
     if axis == 0:
-        return (matrix @ volume.reshape(first, -1)).reshape(size, -1, last)
-    return np.matmul(matrix, volume) if axis == 1 else np.matmul(volume, matrix.T)
+        resampled: np.ndarray = matrix @ volume.reshape(volume.shape[0], -1)
+        return resampled.reshape(shape)
+    result = np.empty(shape, np.float32)
+    for old, new in zip(volume, result, strict=True):  # (b, c) each
+        new[:] = matrix @ old if axis == 1 else (matrix @ old.T).T
+    return result
 
 
 @lru_cache(maxsize=64)
-def interpolation_matrix(size: int, new_size: int, order: int) -> np.ndarray:
+def interpolation_matrix(size: int, new_size: int, order: int) -> csr_array:
     """The matrix (new_size, size), float32, that resamples `size` values to `new_size`.
 
     Its columns are what the spline makes of the unit vectors. Beyond the ends the edge value
-    continues. Every row sums to 1. Read-only, because it is kept for the next case.
+    continues. Every row sums to 1. A cubic spline asks for all voxels of a line, but their shares
+    fall by 3.7 a voxel: those that no sum in float32 would notice are left out. Read-only,
+    because it is kept for the next case.
     """
     identity = np.eye(size)
     columns = zoom(identity, (new_size / size, 1), order=order, mode="nearest", grid_mode=True)
-    matrix: np.ndarray = columns.astype(np.float32)
-    matrix.setflags(write=False)
+    columns[np.abs(columns) < _NEGLIGIBLE] = 0
+    matrix = csr_array(columns.astype(np.float32))
+    matrix.data.setflags(write=False)
     return matrix
 
 
