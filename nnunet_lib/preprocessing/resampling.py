@@ -13,6 +13,8 @@ are in the array's order.
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import product
+from math import prod
 
 import numpy as np
 from scipy.ndimage import zoom
@@ -23,6 +25,12 @@ CUBIC, LINEAR = 3, 1
 
 _NEGLIGIBLE = 1e-8
 """Share of a voxel that float32 loses when it is added to the rest of a row, which sums to 1."""
+
+_HAIR = 1e-9
+"""What each label gives away to the one below it: more than rounding, so that ties are ties."""
+
+_Side = tuple[np.ndarray, np.ndarray]
+"""For each new voxel of an axis, an old one beside its centre, and that one's share."""
 
 
 def resampled_shape(
@@ -86,14 +94,48 @@ def resample_labels(
     """Resample a label map (a, b, c) uint8: linearly for each label, and the largest wins.
 
     On a tie the lower label wins. Only labels that occur in `labels` occur in the result.
-    Memory: one label at a time.
+    Where all voxels around agree there is nothing to weigh, so that arithmetic is spent on the
+    borders between labels alone, however many labels there are.
     """
     if labels.shape == tuple(shape):
         return labels.copy()
-    values = np.unique(labels)
-    one_hot = ((labels == value).astype(np.float32) for value in values)
-    winners = _largest(one_hot, shape, separate_axis(spacing, new_spacing))
-    return values[winners]
+    separate = separate_axis(spacing, new_spacing)
+    lowest = highest = labels
+    sides = []
+    for axis, (size, new_size) in enumerate(zip(labels.shape, shape, strict=True)):
+        sides.append(_sides(size, new_size, nearest=axis == separate))
+        (left, _), (right, _) = sides[axis]
+        lowest = np.minimum(lowest.take(left, axis), lowest.take(right, axis))
+        highest = np.maximum(highest.take(left, axis), highest.take(right, axis))
+    border = np.nonzero(lowest != highest)  # three times (voxel,)
+    lowest[border] = _heaviest(labels, sides, border)
+    return lowest  # (*shape)
+
+
+def _sides(size: int, new_size: int, nearest: bool) -> tuple[_Side, _Side]:
+    """The old voxels on either side of each new voxel's centre, with their linear shares."""
+    if nearest:
+        voxels, whole = nearest_voxels(size, new_size), np.ones(new_size)
+        return (voxels, whole), (voxels, 0 * whole)
+    centres = ((np.arange(new_size) + 0.5) * (size / new_size) - 0.5).clip(0, size - 1)
+    left = np.floor(centres).astype(np.intp)
+    share = centres - left
+    return (left, 1 - share), (np.minimum(left + 1, size - 1), share)
+
+
+def _heaviest(
+    labels: np.ndarray, sides: Sequence[tuple[_Side, _Side]], voxels: tuple[np.ndarray, ...]
+) -> np.ndarray:
+    """Of some new voxels (voxel,), the label with the largest share of the 8 voxels around."""
+    corners = [list(zip(corner, voxels, strict=True)) for corner in product(*sides)]
+    around = np.stack(
+        [labels[tuple(places[at] for (places, _), at in corner)] for corner in corners]
+    )  # (8, voxel)
+    shares = np.stack([prod(share[at] for (_, share), at in corner) for corner in corners])
+    totals = np.stack([np.sum(shares * (around == label), axis=0) for label in around])
+    winners = np.argmax(totals - around * _HAIR, axis=0)  # (voxel,)
+    winning: np.ndarray = np.take_along_axis(around, winners[np.newaxis], axis=0)[0]
+    return winning
 
 
 def resample_argmax(
