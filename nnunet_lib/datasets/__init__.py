@@ -3,7 +3,7 @@
 Fetching them is in `nnunet_lib.datasets.download`: only who does it should load an HTTP library.
 """
 
-from nnunet_lib.datasets.cropping import Box, bounding_box, box_slices, nonzero_mask
+from nnunet_lib.datasets.cropping import Box, bounding_box, box_slices, nonzero_mask, nonzero_voxels
 from nnunet_lib.datasets.dataset import Case, Dataset, find_images
 from nnunet_lib.datasets.decathlon import TASKS, DecathlonTask, find_task
 from nnunet_lib.datasets.findings import Finding
@@ -44,6 +44,7 @@ __all__ = [
     "grid_difference",
     "make_phantom",
     "nonzero_mask",
+    "nonzero_voxels",
     "read_header",
     "read_label",
     "read_volume",

@@ -14,7 +14,7 @@ from nnunet_lib.datasets import (
     Dataset,
     bounding_box,
     box_slices,
-    nonzero_mask,
+    nonzero_voxels,
     read_label,
     read_volume,
 )
@@ -144,7 +144,7 @@ def _case_facts(task: _CaseTask) -> _CaseFacts:
         raise InputError(f"case {case.identifier}: has no label; a training case needs one.")
     volume = read_volume(case.images)
     label = read_label(case.label)
-    box = bounding_box(nonzero_mask(volume.array))
+    box = bounding_box(nonzero_voxels(volume.array))
     cropped = volume.array[box_slices(box)]  # (z, y, x, channel)
     foreground = cropped[label.array[box_slices(box)] > 0]  # (foreground voxel, channel)
     return _CaseFacts(

@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nnunet_lib.datasets import LabelMap, Volume, bounding_box, box_slices, nonzero_mask
+from nnunet_lib.datasets import (
+    LabelMap,
+    Volume,
+    bounding_box,
+    box_slices,
+    nonzero_mask,
+    nonzero_voxels,
+)
 from nnunet_lib.errors import InputError
 from nnunet_lib.planning import Plan
 from nnunet_lib.preprocessing.geometry import Geometry
@@ -47,9 +54,8 @@ def preprocess_case(
         InputError: if image, label and plan do not fit each other.
     """
     _check(volume, plan, label)
-    mask = nonzero_mask(volume.array)  # (z, y, x)
-    box = bounding_box(mask)
-    image, padding_value = _normalised(volume.array[box_slices(box)], mask[box_slices(box)], plan)
+    box = bounding_box(nonzero_voxels(volume.array))
+    image, padding_value = _normalised(volume.array[box_slices(box)], plan)
     geometry = _geometry(volume, plan, box, padding_value)
     order = plan.axis_order
     image = _resample(image.transpose(*order, 3), geometry)  # (a, b, c, channel)
@@ -81,10 +87,11 @@ def _check(volume: Volume, plan: Plan, label: LabelMap | None) -> None:
         )
 
 
-def _normalised(
-    image: np.ndarray, mask: np.ndarray, plan: Plan
-) -> tuple[np.ndarray, tuple[float, ...]]:
+def _normalised(image: np.ndarray, plan: Plan) -> tuple[np.ndarray, tuple[float, ...]]:
     """The cropped image (z, y, x, channel) normalised, and each channel's padding value."""
+    # Finding holes takes as long as all the rest, and few plans ask for the mask.
+    masked = any(scheme.inside_mask for scheme in plan.normalisation)
+    mask = nonzero_mask(image) if masked else np.ones(image.shape[:3], bool)  # (z, y, x)
     result = np.empty(image.shape, np.float32)
     padding_value = []
     for channel, scheme in enumerate(plan.normalisation):

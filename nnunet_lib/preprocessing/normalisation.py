@@ -3,11 +3,16 @@
 Taught in lesson 02. Source: Isensee et al., Nature Methods 18 (2021), figure 2.
 """
 
+import math
+
 import numpy as np
 
 from nnunet_lib.planning import Normalisation
 
 SMALLEST_DEVIATION = 1e-8
+
+_PART = 2**16
+"""Voxels that are worked on in float64 at a time, so that no large copy is made."""
 
 
 def normalise(
@@ -56,8 +61,14 @@ def _mean_and_deviation(values: np.ndarray) -> tuple[float, float]:
     if values.min() == values.max():
         return float(values.flat[0]), float("inf")
     mean = float(values.mean(dtype=np.float64))
-    return mean, max(float(values.std(dtype=np.float64)), SMALLEST_DEVIATION)
+    parts = np.array_split(values.ravel(), values.size // _PART + 1)
+    centred = (np.subtract(part, mean, dtype=np.float64) for part in parts)
+    variance = sum(float(part @ part) for part in centred) / values.size
+    return mean, max(math.sqrt(variance), SMALLEST_DEVIATION)
 
 
 def _scaled(values: np.ndarray, mean: float, deviation: float) -> np.ndarray:
-    return ((values.astype(np.float64) - mean) / deviation).astype(np.float32)
+    result = np.empty(values.shape, np.float32)
+    np.subtract(values, mean, out=result, dtype=np.float64, casting="same_kind")
+    result /= deviation
+    return result
