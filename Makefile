@@ -31,11 +31,11 @@ unexport BROWSER
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env bundle course test lint lab native lock clean
+.PHONY: help env bundle course bench-accuracy test lint lab native lock clean
 
 help: ## print this list
 	@echo "Commands (each makes the environment first, if it needs it and it is not there):"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
 # The environment ---------------------------------------------------------------------------------
 
@@ -191,6 +191,24 @@ lab: env ## open JupyterLab on notebooks/ (PORT=8888, BROWSER=no)
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 		--MultiKernelManager.default_kernel_name=nnunet-course
 
+# Against other software ---------------------------------------------------------------------------
+
+PEERS    := .venv-peers
+MINUTES  ?= 15
+
+# torch stands in no lock: a build for the processor alone has other hashes than PyPI's, which brings
+# CUDA along. So it is installed by its version, from wherever pip finds the build that you want.
+$(PEERS)/stamp: $(LOCKS)/peers.txt
+	@$(find_python); echo "Making $(PEERS) with nnU-Net, MONAI and torch ..."; \
+	"$$python" -m venv $(PEERS); python=$(PEERS)/bin/python; \
+	"$$python" -m pip install --quiet --disable-pip-version-check \
+		"$$(grep -o 'torch==[0-9.]*' pyproject.toml)"; \
+	$(PIP_INSTALL) --no-deps -r $(LOCKS)/peers.txt; touch $@
+
+bench-accuracy: env $(PEERS)/stamp ## train ours and nnU-Net for the same MINUTES="2 5 15 45" on DATASET=path
+	@[ -n "$$DATASET" ] || { echo "Name the scans: make bench-accuracy DATASET=path"; exit 1; } >&2; \
+	$(VPYTHON) -m benchmarks.accuracy --dataset "$$DATASET" --minutes $(MINUTES)
+
 # Checks ------------------------------------------------------------------------------------------
 
 test: env ## run all tests, slow ones too, and report coverage
@@ -210,6 +228,12 @@ COMPILE = env -u UV_INDEX -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_
 	-u UV_CONSTRAINT -u UV_OVERRIDE uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --custom-compile-command "make lock"
 
+# What comes with torch, in whichever build it is installed.
+WITH_TORCH := cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc \
+	nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand \
+	nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink \
+	nvidia-nvshmem-cu13 nvidia-nvtx torch triton
+
 # The lines that pyproject.toml gives for one extra.
 define extra
 python -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*project["optional-dependencies"][sys.argv[1]], sep="\n")'
@@ -222,6 +246,7 @@ lock: $(STAMPS)/venv ## renew the locks in requirements/ from pyproject.toml
 	$(COMPILE) pyproject.toml --extra gpu -c $(LOCKS)/course.txt -o $(LOCKS)/gpu.txt; \
 	echo uv | $(COMPILE) - -o $(LOCKS)/uv.txt; \
 	printf '%s\n' 'cmake<4' editables hatchling 'setuptools<70' wheel | $(COMPILE) - -c $(LOCKS)/dev.txt -o $(LOCKS)/build.txt; \
+	$(extra) peers | $(filter-out --universal,$(COMPILE)) --no-config $(addprefix --no-emit-package ,$(WITH_TORCH)) - -o $(LOCKS)/peers.txt; \
 	$(extra) native | $(COMPILE) - -c $(LOCKS)/course.txt -o $(LOCKS)/native.txt
 
 clean: ## remove build/ and what tools keep; .venv and data/ stay

@@ -76,7 +76,8 @@ def run(*command, **options):
 
 
 def test_the_locks_are_there():
-    assert {path.stem for path in LOCKS} == {"build", "course", "dev", "gpu", "native", "uv"}
+    names = {"build", "course", "dev", "gpu", "native", "peers", "uv"}
+    assert {path.stem for path in LOCKS} == names
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
@@ -98,6 +99,8 @@ class TestLock:
             assert all(re.fullmatch("sha256:[0-9a-f]{64}", digest) for digest in hashes)
 
     def test_agrees_with_the_course_lock(self, path):
+        if path == lock("peers"):
+            return  # an environment of its own, with a newer NumPy
         course = pins(lock("course"))
         for name, versions in pins(path).items():
             assert versions == course.get(name, versions), name

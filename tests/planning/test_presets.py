@@ -175,7 +175,7 @@ def test_images_of_another_kind_are_refused(
         ("patch_size", (32, 32, 32)),
         ("target_spacing", (1.0, 1.0, 1.0)),
         ("memory_gigabytes", 8.0),
-        ("base_filters", 16),
+        ("base_filters", 24),
         ("small_batches", False),
     ],
 )

@@ -1,0 +1,1 @@
+"""Runs against other software, and their results. Not part of the library."""

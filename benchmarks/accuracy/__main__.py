@@ -1,0 +1,165 @@
+"""Mean Dice on fold 0 after so many minutes of training: this library and nnU-Net, in turn.
+
+    make bench-accuracy DATASET=folder MINUTES="2 5 15"
+
+Every run has the processor for itself, and the same validation cases, scored by the same program
+on the scans' own grid. Each finished run is added to accuracy.json at once, so that a long
+comparison can be made in parts; page and figure are written from that file.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.accuracy.page import RESULTS, Run, add_run, write_page
+from nnunet_lib.datasets import Dataset
+from nnunet_lib.evaluation import evaluate_folder
+from nnunet_lib.files import read_json, write_json
+from nnunet_lib.loading.folds import split_folds
+from nnunet_lib.planning import Plan
+
+WORK = Path("build/accuracy")
+PEERS = Path(".venv-peers/bin/python")
+OURS = "nnunet_lib"
+PEER_BATCHES: dict[str, int | None] = {"nnunetv2": None, "nnunetv2, batch 2": 2}
+"""nnU-Net at its plan's batch, and at the batch that a small machine can afford."""
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
+    parser.add_argument("--dataset", type=Path, required=True, help="a folder in MSD layout")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[15.0])
+    systems = (OURS, *PEER_BATCHES)
+    parser.add_argument("--systems", nargs="+", choices=systems, default=systems)
+    chosen = parser.parse_args()
+    comparison = Comparison(chosen.dataset)
+    for minutes in chosen.minutes:
+        for system in chosen.systems:
+            add_run(comparison.run(system, minutes), RESULTS)
+            write_page(RESULTS)
+
+
+class Comparison:
+    """One dataset, prepared once for each system."""
+
+    def __init__(self, root: Path) -> None:
+        self.dataset = Dataset.open(root)
+        self.work = WORK / self.dataset.name
+        names = [case.identifier for case in self.dataset.training]
+        self.fold = split_folds(names)[0]
+
+    def run(self, system: str, minutes: float) -> Run:
+        """Train one system for so many minutes, and score its validation cases."""
+        print(f"{system}: {minutes:g} minutes ...", flush=True)
+        if system == OURS:
+            steps, batch_size, predicted = self._ours(minutes)
+        else:
+            steps, batch_size, predicted = self._peer(minutes, PEER_BATCHES[system])
+        scores = evaluate_folder(predicted, self.dataset.root / "labelsTr", tolerance=None).mean
+        if scores.dice is None or scores.cases != len(self.fold.validation):
+            raise SystemExit(f"{predicted}: {scores.cases} cases have a score.")
+        today = time.strftime("%Y-%m-%d")
+        interval = scores.confidence_interval or (scores.dice, scores.dice)
+        run = Run(system, minutes, steps, batch_size, scores.dice, interval, scores.cases, today)
+        print(run.sentence(), flush=True)
+        return run
+
+    def _ours(self, minutes: float) -> tuple[int, int, Path]:
+        """The commands of the README, with the defaults."""
+        prepared, run = self.work / "prepared", self.work / f"run_{minutes:g}"
+        plan, data = self.work / "plan.json", ["--data", str(self.dataset.root)]
+        if not prepared.exists():
+            _library("plan", *data, "--output", str(plan))
+            _library("preprocess", *data, "--plan", str(plan), "--results", str(prepared))
+        limit = ("--time-limit", str(minutes), "--fold", "0", "--overwrite")
+        _library("train", "--data", str(prepared), "--results", str(run), *limit)
+        predicted = _empty(self.work / f"predicted_{minutes:g}")
+        scans = ("--input", str(self.dataset.root / "imagesTr"), "--subset", "validation")
+        _library("predict", "--model", str(run), *scans, "--output", str(predicted))
+        lines = (run / "metrics.jsonl").read_text().splitlines()
+        return _last_step(lines), Plan.load(run / "plan.json").batch_size, predicted
+
+    def _peer(self, minutes: float, batch_size: int | None) -> tuple[int, int, Path]:
+        """nnU-Net's own training; see `benchmarks.accuracy.peer`."""
+        if not (self.work / "nnunet/prepared.json").exists():
+            self._prepare_peer()
+        results = self.work / f"nnunet/results_{minutes:g}_{batch_size or 'plan'}"
+        batch = () if batch_size is None else ("--batch-size", str(batch_size))
+        self._call_peer(results, "train", str(minutes), *batch)
+        found = next(results.glob("*/*/fold_0/steps.json"))
+        steps = read_json(found)
+        predicted = _empty(self.work / f"predicted_peer_{minutes:g}_{batch_size or 'plan'}")
+        for name in self.fold.validation:
+            file = f"{name}{self.dataset.file_ending}"
+            (predicted / file).symlink_to((found.parent / "validation" / file).resolve())
+        return steps["steps"], steps["batch_size"], predicted
+
+    def _prepare_peer(self) -> None:
+        """The dataset in nnU-Net's layout, its plans, and our fold."""
+        name = f"Dataset004_{self.dataset.name}"
+        raw = self.work / "nnunet/raw" / name
+        for part in ("imagesTr", "labelsTr"):
+            (raw / part).mkdir(parents=True, exist_ok=True)
+        ending = self.dataset.file_ending
+        for case in self.dataset.training:
+            for channel, image in enumerate(case.images):
+                _link(raw / "imagesTr" / f"{case.identifier}_{channel:04d}{ending}", image)
+            if case.label is not None:
+                _link(raw / "labelsTr" / f"{case.identifier}{ending}", case.label)
+        labels = {name: value for value, name in enumerate(self.dataset.labels)}
+        description = {
+            "channel_names": {str(i): name for i, name in enumerate(self.dataset.channels)},
+            "labels": {"background": 0} | {n: v for n, v in labels.items() if v},
+            "numTraining": len(self.dataset.training),
+            "file_ending": ending,
+        }
+        write_json(raw / "dataset.json", description)
+        self._call_peer(self.work / "nnunet/results", "prepare")
+        split = {"train": list(self.fold.training), "val": list(self.fold.validation)}
+        write_json(self.work / "nnunet/preprocessed" / name / "splits_final.json", [split])
+        write_json(self.work / "nnunet/prepared.json", True)
+
+    def _call_peer(self, results: Path, *arguments: str) -> None:
+        if not PEERS.exists():
+            raise SystemExit(f"{PEERS} is not there. 'make bench-accuracy' makes it.")
+        here = (self.work / "nnunet").resolve()
+        folders = {
+            "nnUNet_raw": str(here / "raw"),
+            "nnUNet_preprocessed": str(here / "preprocessed"),
+            "nnUNet_results": str(results.resolve()),
+        }
+        command = [str(PEERS), "-m", "benchmarks.accuracy.peer", *arguments]
+        environment = os.environ | folders
+        environment.pop("PYTHONPATH", None)
+        subprocess.run(command, check=True, env=environment)
+
+
+def _library(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "nnunet_lib", *arguments], check=True)
+
+
+def _last_step(lines: Sequence[str]) -> int:
+    return int(json.loads(lines[-1])["step"])
+
+
+def _empty(folder: Path) -> Path:
+    """An empty folder in that place."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _link(place: Path, source: Path) -> None:
+    if not place.exists():
+        place.symlink_to(source.resolve())
+
+
+if __name__ == "__main__":
+    main()

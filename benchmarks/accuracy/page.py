@@ -1,0 +1,134 @@
+"""Runs of the accuracy comparison: kept as JSON, shown as a page and a figure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from nnunet_lib.files import as_tuples, read_json, replacing, write_json
+
+RESULTS = Path("benchmarks/accuracy.json")
+PAGE, FIGURE = "ACCURACY.md", "accuracy.png"
+GOALS = {5.0: 0.865, 15.0: 0.885, 45.0: 0.89}
+"""Mean Dice to reach after so many minutes; the last is what nnU-Net publishes after a full
+training on a GPU (five folds, all 260 cases; Isensee et al. 2021)."""
+COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#009E73")
+MARKERS = "os^D"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of one system.
+
+    Attributes:
+        system: what was trained.
+        minutes: wall time of the training; what prepares the data and predicts is not part of it.
+        steps: training steps that fitted in.
+        batch_size: patches a step.
+        dice: mean foreground Dice over the validation cases, on the scans' own grid.
+        interval: 95% confidence interval of that mean.
+        cases: how many validation cases.
+        date: when.
+    """
+
+    system: str
+    minutes: float
+    steps: int
+    batch_size: int
+    dice: float
+    interval: tuple[float, float]
+    cases: int
+    date: str
+
+    def sentence(self) -> str:
+        """The run on one line."""
+        low, high = self.interval
+        return (
+            f"{self.system}, {self.minutes:g} minutes: {self.steps} steps of batch "
+            f"{self.batch_size}, mean Dice {self.dice:.4f} ({low:.3f} to {high:.3f})"
+        )
+
+
+def read_runs(path: Path) -> tuple[Run, ...]:
+    """The runs that the file holds, none if there is no file."""
+    entries = read_json(path) if path.exists() else []
+    return tuple(Run(**{key: as_tuples(value) for key, value in e.items()}) for e in entries)
+
+
+def add_run(run: Run, path: Path) -> None:
+    """Put the run in the place of an earlier one of the same system and time."""
+    key = run.system, run.minutes
+    others = [old for old in read_runs(path) if (old.system, old.minutes) != key]
+    ordered = sorted([*others, run], key=lambda one: (one.minutes, one.system))
+    write_json(path, [asdict(one) for one in ordered])
+
+
+def write_page(path: Path) -> None:
+    """Write the page and the figure beside the file of runs."""
+    runs = read_runs(path)
+    with replacing(path.parent / FIGURE) as temporary:
+        draw(runs).savefig(temporary, dpi=100)
+    with replacing(path.parent / PAGE) as temporary:
+        temporary.write_text(page(runs), encoding="utf-8")
+
+
+def page(runs: Sequence[Run]) -> str:
+    """The runs as Markdown: the figure, then one line a run."""
+    lines = [
+        "# Learning per minute",
+        "",
+        "Mean foreground Dice on the validation cases of fold 0, after the same wall time of "
+        "training on the same machine. Written by `make bench-accuracy`, never by hand. "
+        "`benchmarks/accuracy/` says what each system was given.",
+        "",
+        f"![{alt_text(runs)}]({FIGURE})",
+        "",
+        "| system | minutes | steps | batch | mean Dice (95% interval) | goal | cases | date |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    return "\n".join([*lines, *map(_row, runs), ""])
+
+
+def alt_text(runs: Iterable[Run]) -> str:
+    """What the figure shows, in words."""
+    best: dict[str, list[str]] = {}
+    for run in sorted(runs, key=lambda one: one.minutes):
+        best.setdefault(run.system, []).append(f"{run.dice:.3f} after {run.minutes:g}")
+    curves = "; ".join(f"{system}: {', '.join(points)}" for system, points in best.items())
+    return f"Mean Dice against minutes of training. {curves}."
+
+
+def _row(run: Run) -> str:
+    low, high = run.interval
+    goal = GOALS.get(run.minutes) if run.system == "nnunet_lib" else None
+    outcome = "" if goal is None else f"{goal:g}: {'met' if run.dice >= goal else 'missed'}"
+    cells = (
+        run.system,
+        f"{run.minutes:g}",
+        str(run.steps),
+        str(run.batch_size),
+        f"{run.dice:.4f} ({low:.3f} to {high:.3f})",
+        outcome,
+        str(run.cases),
+        run.date,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def draw(runs: Sequence[Run]) -> Figure:
+    """Dice against minutes, a line a system; minutes on a logarithmic axis."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for number, system in enumerate(sorted({run.system for run in runs})):
+        own = [run for run in runs if run.system == system]
+        (line,) = axes.plot([run.minutes for run in own], [run.dice for run in own], label=system)
+        line.set(color=COLOURS[number % 4], marker=MARKERS[number % 4])
+    axes.set_xscale("log")
+    ticks = sorted({run.minutes for run in runs})
+    axes.set_xticks(ticks, [f"{minutes:g}" for minutes in ticks])
+    axes.minorticks_off()
+    axes.set(xlabel="minutes of training", ylabel="mean Dice", ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure

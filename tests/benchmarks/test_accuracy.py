@@ -1,0 +1,40 @@
+"""The page of the accuracy comparison: what is kept, replaced and shown."""
+
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.accuracy.page import FIGURE, PAGE, Run, add_run, page, read_runs, write_page
+
+OURS = Run("nnunet_lib", 5.0, 900, 2, 0.87, (0.86, 0.88), 40, "2026-01-01")
+PEER = Run("nnunetv2", 5.0, 12, 9, 0.31, (0.2, 0.42), 40, "2026-01-01")
+
+
+def test_a_run_takes_the_place_of_the_same_system_and_time_only(tmp_path):
+    path = tmp_path / "accuracy.json"
+    later, longer = replace(OURS, dice=0.88), replace(OURS, minutes=15.0)
+    for run in (OURS, PEER, longer, later):
+        add_run(run, path)
+    assert read_runs(path) == (later, PEER, longer)
+
+
+@pytest.mark.parametrize(("dice", "word"), [(0.865, "met"), (0.8649, "missed")])
+def test_the_page_says_whether_the_goal_was_met(dice, word):
+    row = next(
+        line for line in page([replace(OURS, dice=dice), PEER]).splitlines() if "900" in line
+    )
+    assert f"| 0.865: {word} |" in row
+
+
+def test_goals_are_not_the_peers(tmp_path):
+    assert "missed" not in page([PEER])
+
+
+def test_page_and_figure_are_written_and_the_alt_text_tells_the_curve(tmp_path):
+    path = tmp_path / "accuracy.json"
+    for run in (OURS, PEER, replace(OURS, minutes=15.0, dice=0.89)):
+        add_run(run, path)
+    write_page(path)
+    text = (tmp_path / PAGE).read_text()
+    assert "nnunet_lib: 0.870 after 5, 0.890 after 15" in text
+    assert (tmp_path / FIGURE).read_bytes().startswith(b"\x89PNG")
