@@ -31,7 +31,7 @@ unexport BROWSER
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env bundle course bench-accuracy test lint lab native lock clean
+.PHONY: help env bundle course exercises bench-accuracy test lint lab native lock clean
 
 help: ## print this list
 	@echo "Commands (each makes the environment first, if it needs it and it is not there):"
@@ -190,6 +190,9 @@ lab: env ## open JupyterLab on notebooks/ (PORT=8888, BROWSER=no)
 		--LabApp.news_url=None --LabApp.extension_manager=readonly \
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 		--MultiKernelManager.default_kernel_name=nnunet-course
+
+exercises: env ## make each lesson's exercise.ipynb from its solution.ipynb
+	@$(VPYTHON) -m nnunet_lib.course.exercises.notebooks exercises/[0-9][0-9]_*
 
 # Against other software ---------------------------------------------------------------------------
 

@@ -343,6 +343,7 @@ _ALL = (
         switch=True,
     ),
     Option("--seed", "seed", "of everything random", "number", int),
+    Option("--submissions", "submissions", "exercise notebooks of a class", "folder", Path),
     # Benchmark
     Option(
         "--mode",

@@ -10,10 +10,12 @@ from nnunet_lib.cli.commands import (
     download,
     evaluate,
     export,
+    grade,
     phantom,
     plan,
     predict,
     preprocess,
+    progress,
     train,
 )
 from nnunet_lib.cli.commands.command import Command
@@ -28,6 +30,8 @@ ALL: tuple[Command, ...] = (
     evaluate.COMMAND,
     export.COMMAND,
     course.COMMAND,
+    progress.COMMAND,
+    grade.COMMAND,
     benchmark.COMMAND,
     doctor.COMMAND,
 )

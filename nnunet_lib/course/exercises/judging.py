@@ -1,0 +1,216 @@
+"""From what a learner's code gave to what the learner reads: what holds, what does not, a hint."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nnunet_lib.course.exercises.exercise import Exercise, Inputs, Mistake
+from nnunet_lib.course.exercises.sandbox import Fault, Outcome
+from nnunet_lib.course.exercises.values import Tolerance, describe, difference, plain
+from nnunet_lib.errors import InputError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that was checked, and whether it holds."""
+
+    name: str
+    held: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of one check.
+
+    Attributes:
+        exercise: its id.
+        solved: whether everything holds.
+        findings: what was checked; empty if the code did not run to its end.
+        problem: what is wrong, with the first input that shows it; empty if nothing is.
+        mistake: the name of what the hint speaks of: a mistake, a property, or a fault's kind.
+        hint: what to think about; empty if there is nothing to say beyond the problem.
+    """
+
+    exercise: str
+    solved: bool
+    findings: tuple[Finding, ...] = ()
+    problem: str = ""
+    mistake: str = ""
+    hint: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Verdict":
+        """From `to_json`'s value."""
+        findings = tuple(Finding(**finding) for finding in value["findings"])
+        return cls(**{**value, "findings": findings})
+
+
+def judge(
+    identifier: str, exercise: Exercise, calls: Sequence[Inputs], outcome: Outcome
+) -> Verdict:
+    """Hold an outcome against the reference, the properties and the mistakes that are known."""
+    if outcome.fault:
+        return _of_fault(identifier, exercise, calls, outcome.fault)
+    if len(outcome.results) != len(calls):
+        return Verdict(identifier, False, problem="The code sent something that is no result.")
+    wanted = [plain(exercise.reference(**inputs)) for inputs in calls]
+    differences = _differences(exercise, outcome.results, wanted)
+    findings = _findings(exercise, calls, outcome, differences)
+    if all(finding.held for finding in findings):
+        return Verdict(identifier, True, findings)
+    mistake, hint = _diagnosis(exercise, calls, outcome, findings)
+    problem = _first_problem(calls, differences)
+    return Verdict(identifier, False, findings, problem, mistake, hint)
+
+
+def _differences(exercise: Exercise, results: Sequence[Any], wanted: Sequence[Any]) -> list[str]:
+    tolerance = Tolerance(exercise.relative, exercise.absolute)
+    return [
+        difference(result, right, tolerance) for result, right in zip(results, wanted, strict=True)
+    ]
+
+
+def _findings(
+    exercise: Exercise, calls: Sequence[Inputs], outcome: Outcome, differences: Sequence[str]
+) -> tuple[Finding, ...]:
+    right = sum(not words for words in differences)
+    title = f"{exercise.function} is right for inputs drawn anew ({right} of {len(calls)})"
+    found = [Finding(title, right == len(calls))]
+    for one in exercise.properties:
+        held = all(
+            _holds(one.holds, result, inputs)
+            for result, inputs in zip(outcome.results, calls, strict=True)
+        )
+        found.append(Finding(one.name, held))
+    if outcome.changed:
+        found.append(Finding("it leaves its inputs as they were", False))
+    return tuple(found)
+
+
+def _holds(holds: Callable[..., bool], result: Any, inputs: Inputs) -> bool:
+    try:
+        return bool(holds(result, **inputs))
+    except Exception:  # a result of the wrong type or shape has no property
+        return False
+
+
+def _diagnosis(
+    exercise: Exercise, calls: Sequence[Inputs], outcome: Outcome, findings: Sequence[Finding]
+) -> tuple[str, str]:
+    """The name and the hint of the mistake that gives these results; else of a missing property."""
+    for mistake in exercise.mistakes:
+        if mistake.gives and _gives(mistake, exercise, calls, outcome.results):
+            return mistake.name, mistake.hint
+    if any(result is None for result in outcome.results):
+        return "nothing", (
+            f"{exercise.function} gives None. Is there a `return` at its end, and is the "
+            "placeholder gone?"
+        )
+    failed = {finding.name for finding in findings if not finding.held}
+    for one in exercise.properties:
+        if one.name in failed:
+            return one.name, one.hint
+    if outcome.changed:
+        return "changes its input", (
+            "The function writes into an array that it was given, and whoever calls it still "
+            "needs that. Work on a copy."
+        )
+    return "", ""
+
+
+def _gives(
+    mistake: Mistake, exercise: Exercise, calls: Sequence[Inputs], results: Sequence[Any]
+) -> bool:
+    """Whether a mistake gives just these results."""
+    assert mistake.gives is not None
+    try:
+        given = [plain(mistake.gives(**inputs)) for inputs in calls]
+    except Exception:  # the mistake cannot be made with these inputs
+        return False
+    return not any(_differences(exercise, results, given))
+
+
+def _first_problem(calls: Sequence[Inputs], differences: Sequence[str]) -> str:
+    for number, words in enumerate(differences):
+        if words:
+            return f"{_of_call(calls, number)}: {words}."
+    return ""
+
+
+def _of_call(calls: Sequence[Inputs], number: int) -> str:
+    """Which call it was, and its inputs."""
+    try:
+        inputs = ", ".join(f"{name}: {describe(plain(v))}" for name, v in calls[number].items())
+    except InputError:
+        inputs = ", ".join(calls[number])
+    return f"In call {number + 1} of {len(calls)} ({inputs})"
+
+
+def _of_fault(
+    identifier: str, exercise: Exercise, calls: Sequence[Inputs], fault: Fault
+) -> Verdict:
+    """The verdict on code that gave no results."""
+    problem = _FAULTS[fault.kind](exercise, fault)
+    if fault.line:
+        problem += f" It happened in line {fault.line} of the cell: `{fault.code}`"
+    if 0 <= fault.call < len(calls):
+        problem = f"{_of_call(calls, fault.call)}: {problem}"
+    mistake, hint = _fault_hint(exercise, fault)
+    return Verdict(identifier, False, (), problem, mistake, hint)
+
+
+_FAULTS: dict[str, Callable[[Exercise, Fault], str]] = {
+    "syntax": lambda e, f: f"The cell is not Python yet: {f.message}.",
+    "missing": lambda e, f: f"The cell defines no function `{e.function}`.",
+    "call": lambda e, f: f"`{e.function}` cannot be called as the exercise says: {f.message}.",
+    "error": lambda e, f: f"{f.exception}: {f.message}." if f.message else f"{f.exception}.",
+    "strange": lambda e, f: f"`{e.function}` gives {f.message}, which cannot be compared.",
+    "time": lambda e, f: f"It took more than {e.seconds:g} seconds and was stopped.",
+    "memory": lambda e, f: f"It needed more memory than the {e.memory / 2**30:g} GiB allowed.",
+    "ended": lambda e, f: f"The code ended its process {f.message}, without a result.",
+}
+
+
+def _fault_hint(exercise: Exercise, fault: Fault) -> tuple[str, str]:
+    """A hint for code that gave no results: of the exercise's own mistakes first."""
+    if _is_placeholder(fault):
+        return "placeholder", "This is still the placeholder: write your code in its place."
+    for mistake in exercise.mistakes:
+        if mistake.raises and mistake.raises == fault.exception:
+            return mistake.name, mistake.hint
+    if fault.exception in _EXCEPTION_HINTS:
+        return fault.exception, _EXCEPTION_HINTS[fault.exception]
+    if fault.kind == "syntax" and re.match(r"[%!]", fault.code):
+        return "magic", "Lines that begin with % or ! are for JupyterLab: put them elsewhere."
+    return fault.kind, _KIND_HINTS.get(fault.kind, "")
+
+
+def _is_placeholder(fault: Fault) -> bool:
+    """Whether the code stumbled over a stub's `...` or NotImplementedError."""
+    return fault.exception == "NotImplementedError" or "ellipsis" in fault.message
+
+
+_EXCEPTION_HINTS = {
+    "NameError": (
+        "The check runs this cell alone, in a fresh process. Import in it what it needs, and call "
+        "`check` in another one."
+    ),
+    "ModuleNotFoundError": "The exercise needs nothing beyond what its cell imports at first.",
+    "SystemExit": "Leave out exit() and sys.exit(): return the result instead.",
+    "EOFError": "There is no keyboard in a check: leave out input(), and use the arguments.",
+    "RecursionError": "The function calls itself without end.",
+}
+_KIND_HINTS = {
+    "syntax": "Look at that line and the one above: a bracket, a colon, the indentation?",
+    "missing": "Keep the line `def ...` with the name that the exercise gives, and run the cell.",
+    "call": "Keep the function's first line as the exercise gives it.",
+    "strange": "Return numbers, text, arrays, or lists and dictionaries of these.",
+    "time": "Is there a loop that never ends, or one over every voxel where NumPy has a function?",
+    "memory": "Which array is that large? Print the shapes that go into it.",
+    "ended": "Leave out calls that end Python, such as exit(), quit() or os._exit().",
+}
