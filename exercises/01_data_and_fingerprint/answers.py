@@ -263,14 +263,6 @@ def distance(first, second, affine):
     return math.dist(first, second)
 
 
-# %% 01.spacing | mistake: index in z, y, x
-import numpy as np
-
-
-def distance(first, second, affine):
-    return np.linalg.norm(affine @ [*second, 1] - affine @ [*first, 1])
-
-
 # %% 01.spacing | right: through the places
 import numpy as np
 

@@ -340,13 +340,6 @@ SPACING = Exercise(
             "spacing along its axis.",
             gives=lambda first, second, affine: np.linalg.norm(steps(first, second)),
         ),
-        Mistake(
-            "index in z, y, x",
-            "An affine takes (i, j, k), and you give it (z, y, x). Reverse the index first.",
-            gives=lambda first, second, affine: np.linalg.norm(
-                affine[:3, :3] @ steps(first, second)
-            ),
-        ),
     ),
 )
 

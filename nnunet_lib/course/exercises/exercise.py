@@ -81,7 +81,7 @@ class Exercise:
     relative: float = 1e-4
     absolute: float = 1e-6
     tensorflow: bool = False
-    seconds: float = 20.0
+    seconds: float = 10.0
     memory: int = GIBIBYTE
 
 

@@ -1,8 +1,9 @@
 """From what a learner's code gave to what the learner reads: what holds, what does not, a hint."""
 
+import ast
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from nnunet_lib.course.exercises.exercise import Exercise, Inputs, Mistake
@@ -51,9 +52,40 @@ class Verdict:
 
 
 def judge(
+    identifier: str, exercise: Exercise, source: str, calls: Sequence[Inputs], outcome: Outcome
+) -> Verdict:
+    """Hold an outcome against the reference, the properties and the mistakes that are known.
+
+    Args:
+        identifier: the exercise's id.
+        exercise: what is checked.
+        source: the learner's cell, in which only a placeholder is looked for.
+        calls: the inputs that its function was called with.
+        outcome: what came of it.
+    """
+    verdict = _judged(identifier, exercise, calls, outcome)
+    unfinished = not verdict.solved and _has_placeholder(source)
+    return replace(verdict, mistake="placeholder", hint=_UNFINISHED) if unfinished else verdict
+
+
+_UNFINISHED = "The placeholder is still there: write your code in its place."
+
+
+def _has_placeholder(source: str) -> bool:
+    """Whether a stub's `name = ...`, `return ...` or `raise NotImplementedError` is left."""
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    values = [node.value for node in nodes if isinstance(node, ast.Assign | ast.Return | ast.Expr)]
+    raised = [node.exc for node in nodes if isinstance(node, ast.Raise)]
+    dots = any(isinstance(value, ast.Constant) and value.value is ... for value in values)
+    return dots or any(isinstance(e, ast.Name) and e.id == "NotImplementedError" for e in raised)
+
+
+def _judged(
     identifier: str, exercise: Exercise, calls: Sequence[Inputs], outcome: Outcome
 ) -> Verdict:
-    """Hold an outcome against the reference, the properties and the mistakes that are known."""
     if outcome.fault:
         return _of_fault(identifier, exercise, calls, outcome.fault)
     if len(outcome.results) != len(calls):
@@ -107,10 +139,7 @@ def _diagnosis(
         if mistake.gives and _gives(mistake, exercise, calls, outcome.results):
             return mistake.name, mistake.hint
     if any(result is None for result in outcome.results):
-        return "nothing", (
-            f"{exercise.function} gives None. Is there a `return` at its end, and is the "
-            "placeholder gone?"
-        )
+        return "nothing", f"{exercise.function} gives None. Does every way through it `return`?"
     failed = {finding.name for finding in findings if not finding.held}
     for one in exercise.properties:
         if one.name in failed:
@@ -178,8 +207,6 @@ _FAULTS: dict[str, Callable[[Exercise, Fault], str]] = {
 
 def _fault_hint(exercise: Exercise, fault: Fault) -> tuple[str, str]:
     """A hint for code that gave no results: of the exercise's own mistakes first."""
-    if _is_placeholder(fault):
-        return "placeholder", "This is still the placeholder: write your code in its place."
     for mistake in exercise.mistakes:
         if mistake.raises and mistake.raises == fault.exception:
             return mistake.name, mistake.hint
@@ -188,11 +215,6 @@ def _fault_hint(exercise: Exercise, fault: Fault) -> tuple[str, str]:
     if fault.kind == "syntax" and re.match(r"[%!]", fault.code):
         return "magic", "Lines that begin with % or ! are for JupyterLab: put them elsewhere."
     return fault.kind, _KIND_HINTS.get(fault.kind, "")
-
-
-def _is_placeholder(fault: Fault) -> bool:
-    """Whether the code stumbled over a stub's `...` or NotImplementedError."""
-    return fault.exception == "NotImplementedError" or "ellipsis" in fault.message
 
 
 _EXCEPTION_HINTS = {

@@ -128,7 +128,7 @@ def answer(identifier: str, exercise: Exercise, source: str, seed: int) -> Verdi
     if exercise.tensorflow:
         import tensorflow  # noqa: F401 - once here, so that no fork has to
     calls = exercise.draw(np.random.default_rng(seed))
-    return judge(identifier, exercise, calls, run_apart(exercise, source, calls))
+    return judge(identifier, exercise, source, calls, run_apart(exercise, source, calls))
 
 
 if __name__ == "__main__":
