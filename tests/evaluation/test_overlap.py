@@ -26,6 +26,16 @@ def test_it_is_one_minus_scipys_dissimilarity(label, kind):
     assert dice(prediction, truth, label) == pytest.approx(expected, abs=1e-15)
 
 
+@pytest.mark.parametrize("kind", [bool, np.uint8])
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
+def test_large_masks_are_counted_whole_whatever_their_layout(kind, axes):
+    prediction, truth = np.random.default_rng(0).integers(0, 2, (2, 70, 60, 50)).astype(kind)
+    found = overlap_of(prediction.transpose(axes), truth.transpose(axes), 1)
+    assert found == Overlap(
+        int(prediction.sum()), int(truth.sum()), int((prediction * truth).sum())
+    )
+
+
 def test_empty_in_both_is_undefined_or_one_as_asked():
     empty = np.zeros((2, 3), np.uint8)
     assert dice(empty, empty, 1) is None
