@@ -1,16 +1,16 @@
 """Work over many cases at once, with a progress bar and bounded memory."""
 
-import multiprocessing
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
-
-from threadpoolctl import threadpool_limits
-from tqdm.auto import tqdm
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import TYPE_CHECKING, TypeVar
 
 from nnunet_lib.errors import InputError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -41,6 +41,8 @@ def run_all(
     Raises:
         InputError: if `workers` is below 1, or a worker process dies.
     """
+    from tqdm.auto import tqdm  # here: the list of commands should not wait for it
+
     if workers < 1:
         raise InputError(f"workers is {workers}; give 1 or more.")
     with tqdm(total=len(tasks), desc=description, unit="case", disable=not progress) as shown:
@@ -65,6 +67,9 @@ def _run_in_processes(
     workers: int,
     advance: Advance,
 ) -> list[Result]:
+    import multiprocessing
+    from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
+
     # Forking a process that has loaded TensorFlow can hang it; a spawned one starts clean.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context)
@@ -110,6 +115,8 @@ def _collect(
 
 def _with_one_thread(function: Callable[[Task], Result], task: Task) -> Result:
     """Call `function` with linear algebra on one thread: more would change the last bits."""
+    from threadpoolctl import threadpool_limits
+
     # Here and not once a process: the limit holds for libraries that are loaded by now.
     with threadpool_limits(limits=1):
         return function(task)
