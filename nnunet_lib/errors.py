@@ -7,3 +7,7 @@ class InputError(Exception):
     The message says what is wrong, in which file, and what to do. The command line prints
     it without a traceback and exits with code 2.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in a notebook: the message, without a traceback there too."""
+        return [str(self)]
