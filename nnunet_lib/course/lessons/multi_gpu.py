@@ -51,7 +51,9 @@ HALFWAY = 0.5
 
 CASES = 7
 """Of the dataset; nothing is to be learnt from them but who has which."""
-RUN = TrainingSettings(epochs=1, steps_per_epoch=4, loader="tf", number_of_folds=3)
+RUN = TrainingSettings(
+    epochs=1, steps_per_epoch=4, loader="tf", number_of_folds=3, deep_supervision=False
+)
 """A run that is over at once. tf.data starts sooner than DALI, and reads the same shards."""
 
 COUNTED_BYTES = 2**25
@@ -182,7 +184,7 @@ def trainings(reports: Sequence[Report]) -> list[Training]:
 def prepare_cases(dataset: Dataset, folder: Path, workers: int) -> PreprocessedDataset:
     """A few cases, preprocessed for a network that is tiny too."""
     few = replace(dataset, training=dataset.training[:CASES])
-    limits = PlannerSettings(memory_gigabytes=0.05, base_filters=4)
+    limits = PlannerSettings(memory_gigabytes=0.02, base_filters=4)
     return preprocess(few, plan_dataset(few, limits, workers)[1], folder, workers=workers)
 
 
