@@ -7,7 +7,6 @@ differ as much as parts can: what is claimed about sums and means does not depen
 
 import importlib.util
 import os
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -121,7 +120,7 @@ class Report:
         cases: those of its share.
         wrong_sums: numbers of the counted tensor that were not the sum over ranks.
         traffic: what it counted.
-        seconds: of an all-reduce, for each tensor size in bytes; the median.
+        seconds: of an all-reduce, for each tensor size in bytes.
         training: the rest, where it was asked for.
     """
 
@@ -506,18 +505,19 @@ class Cost:
 
 
 def time_all_reduce(ranks: Ranks) -> dict[int, float]:
-    """Seconds of an all-reduce for each tensor size in bytes, the median of several."""
-    return {size: _median_seconds(ranks, size) for size in TIMED_BYTES}
+    """Seconds of an all-reduce for each tensor size in bytes."""
+    return {size: _least_seconds(ranks, size) for size in TIMED_BYTES}
 
 
-def _median_seconds(ranks: Ranks, size: int) -> float:
+def _least_seconds(ranks: Ranks, size: int) -> float:
+    """The least of several times, as whatever else runs can only add to it."""
     tensor = tf.ones(size // _FLOAT)
     seconds = []
     for _ in range(TIMINGS + 1):
         start = time.perf_counter()
         ranks.total(tensor)  # each waits for the others, so that all start the next one together
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+    return min(seconds[1:])
 
 
 def fit_cost(size: int, seconds: dict[int, float]) -> Cost:

@@ -83,9 +83,10 @@ def rates_figure(
     left, right = axes[0]
     for (size, values), colour in zip(factors.items(), _COLOURS, strict=False):
         left.plot(progress, values, color=colour)
-        top = int(np.argmax(values))
+        middle = len(progress) // 3
+        offset = (0, -14) if size == 1 else (4, 4)  # below the lowest line, above the others
         text = f"{size} rank{'s' * (size > 1)}"
-        left.annotate(text, (progress[top], values[top]), (6, 3), textcoords="offset points")
+        left.annotate(text, (progress[middle], values[middle]), offset, textcoords="offset points")
     left.set(xlabel="share of training passed", ylabel="learning rate ÷ base rate")
     left.margins(y=0.1)
     lines = zip(errors.items(), _COLOURS, _MARKERS, strict=False)
