@@ -393,7 +393,12 @@ def _moved_by(ranks: Ranks, tensor: tf.Tensor) -> int:
 
 
 def traffic_error(reports: Sequence[Report]) -> float:
-    """How far the bytes that rank 0 counted are from 2 (N - 1) tensor sizes, relative."""
+    """How far the bytes that rank 0 counted are from 2 (N - 1) tensor sizes, relative.
+
+    Infinite if any rank got a wrong sum: then its bytes prove nothing.
+    """
+    if any(report.wrong_sums for report in reports):
+        return float("inf")
     expected = 2 * (len(reports) - 1)
     return abs(reports[0].traffic.tensors / expected - 1)
 

@@ -284,6 +284,7 @@ def test_two_ranks_move_two_tensors_and_get_the_sum(found):
     reports = [each["right"] for each in found]
     assert lesson.traffic_error(reports) <= 0.03
     assert [report.wrong_sums for report in reports] == [0, 0]
+    assert lesson.traffic_error([reports[0], replace(reports[1], wrong_sums=1)]) == np.inf
 
 
 @pytest.mark.slow
