@@ -11,6 +11,7 @@ from .figures import planes_figure as planes_figure
 from .figures import show as show
 from .keeping import work_folder as work_folder
 from .models import TrainedModel as TrainedModel
+from .models import cross_validated_model as cross_validated_model
 from .models import trained_model as trained_model
 from .output import show_table as show_table
 from .profiles import PROFILES as PROFILES

@@ -14,7 +14,7 @@ from nnunet_lib.datasets import Dataset
 from nnunet_lib.loading import AugmentationSettings, Fold, split_folds
 from nnunet_lib.planning import Plan, PlannerSettings, plan_dataset
 from nnunet_lib.preprocessing import PreprocessedDataset, preprocess
-from nnunet_lib.training import TrainingSettings, train
+from nnunet_lib.training import TrainingSettings, cross_validate, train
 
 _ABOVE_TRAINING = {"course", "cli", "deployment", "__main__.py"}
 _CALCULATES = ("numpy", "scipy", "tensorflow", "nvidia-dali-cuda110")
@@ -63,7 +63,7 @@ def trained_model(
     """
     ingredients = [_content(dataset), _library()]
     preprocessed = _preprocessed(dataset, profile, dimensions, ingredients)
-    settings = _settings(profile, seed, fold, number_of_folds)
+    settings = _settings(profile.model_epochs, profile, seed, fold, number_of_folds)
     run = kept(
         "model",
         [ingredients, preprocessed.plan.to_json(), asdict(settings)],
@@ -71,6 +71,30 @@ def trained_model(
     )
     folds = split_folds(preprocessed.identifiers, number_of_folds, seed)
     return TrainedModel(preprocessed, folds[fold], Plan.load(run / "plan.json"), run)
+
+
+def cross_validated_model(
+    dataset: Dataset, profile: Profile, seed: int = 0, dimensions: int = 3
+) -> Path:
+    """The folder of a cross-validation of the dataset's training cases, kept as `trained_model` is.
+
+    It has `profile.ensemble_folds` folds of `profile.ensemble_epochs` epochs each. `predict` takes
+    the folder for all its folds.
+
+    Args:
+        dataset: its training cases are split into folds. Leave some out to test the ensemble.
+        profile: says how many folds, how long to train each, and how large the network is.
+        seed: of the folds, the first weights and every random draw.
+        dimensions: 2 for networks on slices, 3 for networks on volumes.
+    """
+    ingredients = [_content(dataset), _library()]
+    preprocessed = _preprocessed(dataset, profile, dimensions, ingredients)
+    settings = _settings(profile.ensemble_epochs, profile, seed, 0, profile.ensemble_folds)
+    return kept(
+        "folds",
+        [ingredients, preprocessed.plan.to_json(), asdict(settings)],
+        lambda folder: cross_validate(preprocessed, folder, settings),
+    )
 
 
 def _preprocessed(
@@ -92,15 +116,17 @@ def _preprocessed(
     return PreprocessedDataset.open(folder, dimensions)
 
 
-def _settings(profile: Profile, seed: int, fold: int, number_of_folds: int) -> TrainingSettings:
+def _settings(
+    epochs: int, profile: Profile, seed: int, fold: int, number_of_folds: int
+) -> TrainingSettings:
     """By steps and not by time, so that a busy machine trains the same model."""
     return TrainingSettings(
         fold=fold,
         number_of_folds=number_of_folds,
-        epochs=profile.model_epochs,
+        epochs=epochs,
         steps_per_epoch=profile.steps_per_epoch,
         augmentation=AugmentationSettings(flip_probability=0.5),
-        validation_interval=profile.model_epochs,
+        validation_interval=epochs,
         seed=seed,
     )
 

@@ -28,7 +28,9 @@ class Profile:
         epochs: after which it ends sooner; None uses the whole time. With a number a busy machine
             trains as many steps as an idle one, unless they take longer than `training_minutes`.
         steps_per_epoch: training steps between two lines of the history.
-        model_epochs: epochs of the model that lessons 10 and 11 share (`trained_model`).
+        model_epochs: epochs of the model that lessons share (`trained_model`).
+        ensemble_folds: into how many folds lesson 11 splits its cases (`cross_validated_model`).
+        ensemble_epochs: epochs of each fold there.
         memory_gigabytes: the planner's budget for one training step; patch and batch follow.
         base_filters: channels of the finest level of the U-Net.
         small_batches: whether the planner keeps batches small, as suits a CPU.
@@ -47,6 +49,8 @@ class Profile:
     epochs: int | None
     steps_per_epoch: int
     model_epochs: int
+    ensemble_folds: int
+    ensemble_epochs: int
     memory_gigabytes: float
     base_filters: int
     small_batches: bool
@@ -68,6 +72,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             epochs=10,
             steps_per_epoch=25,
             model_epochs=6,
+            ensemble_folds=2,
+            ensemble_epochs=3,
             memory_gigabytes=0.5,
             base_filters=8,
             small_batches=True,
@@ -86,6 +92,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             epochs=None,
             steps_per_epoch=50,
             model_epochs=20,
+            ensemble_folds=3,
+            ensemble_epochs=15,
             memory_gigabytes=0.5,
             base_filters=16,
             small_batches=True,
@@ -104,6 +112,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             epochs=None,
             steps_per_epoch=250,
             model_epochs=100,
+            ensemble_folds=5,
+            ensemble_epochs=100,
             memory_gigabytes=8.0,
             base_filters=32,
             small_batches=False,

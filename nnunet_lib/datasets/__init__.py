@@ -3,6 +3,7 @@
 Fetching them is in `nnunet_lib.datasets.download`: only who does it should load an HTTP library.
 """
 
+from nnunet_lib.datasets.conversion import convert
 from nnunet_lib.datasets.cropping import Box, bounding_box, box_slices, nonzero_mask, nonzero_voxels
 from nnunet_lib.datasets.dataset import Case, Dataset, find_images
 from nnunet_lib.datasets.decathlon import TASKS, DecathlonTask, find_task
@@ -38,6 +39,7 @@ __all__ = [
     "Volume",
     "bounding_box",
     "box_slices",
+    "convert",
     "file_ending",
     "find_images",
     "find_task",
