@@ -1,4 +1,4 @@
-"""Keep the largest connected component, where cross-validation says that it helps. Lesson 10.
+"""Keep the largest connected component, where cross-validation says that it helps. Lesson 11.
 
 An organ is mostly one piece, and what a network finds far from it mostly wrong. Not always: so
 the rule is tried on cases that the network did not train on, and kept if the mean Dice rises

@@ -1,0 +1,45 @@
+"""The picture of lesson 11: how single networks and their ensembles do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from nnunet_lib.course.figures import BLUE, ORANGE, new_figure
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to predict, and what it scores on cases that nobody has trained on.
+
+    Attributes:
+        name: such as "3D fold 0".
+        cross_entropy: mean over the cases; lower is better.
+        dice: mean over structures and cases; higher is better. None if there is none.
+        is_ensemble: whether several networks were averaged.
+    """
+
+    name: str
+    cross_entropy: float
+    dice: float | None
+    is_ensemble: bool
+
+
+def ways_figure(ways: Sequence[Way]) -> Figure:
+    """Bars of cross-entropy and of Dice; ensembles are hatched, and of another colour."""
+    figure, axes = new_figure(1, 2, (4.2, 0.8 + 0.36 * len(ways)))
+    names = [way.name for way in ways]
+    panels = {
+        "cross-entropy (lower is better)": [way.cross_entropy for way in ways],
+        "mean Dice (higher is better)": [way.dice or 0.0 for way in ways],
+    }
+    for panel, (title, values) in zip(axes[0], panels.items(), strict=True):
+        bars = panel.barh(names, values, color=BLUE)
+        for bar, way in zip(bars, ways, strict=True):
+            if way.is_ensemble:
+                bar.set(facecolor=ORANGE, hatch="//", edgecolor="black")
+        panel.bar_label(bars, fmt="%.3f", padding=3)
+        panel.set(title=title, xlim=(0, 1.25 * max(*values, 1e-3)))
+        panel.invert_yaxis()
+    axes[0, 1].set_yticklabels([])
+    return figure
