@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nnunet_lib.course import models
-from nnunet_lib.course.models import trained_model
+from nnunet_lib.course.models import cross_validated_model, trained_model
 from nnunet_lib.course.profiles import resolve
 from nnunet_lib.datasets import make_phantom
 from nnunet_lib.loading import split_folds
@@ -118,3 +118,20 @@ def test_another_version_of_the_library_trains_anew(dataset, trainings, tmp_path
     assert get(dataset).run == before.run
     (library / "training" / "step.py").write_text("# another step\n")
     assert get(dataset).run != before.run
+
+
+def test_a_cross_validation_is_made_once_as_the_profile_says(dataset, work, monkeypatch):
+    started = []
+
+    def pretend(preprocessed, results, settings):
+        results.mkdir(parents=True)
+        started.append(settings)
+
+    monkeypatch.setattr(models, "cross_validate", pretend)
+    profile = replace(TINY, ensemble_folds=3, ensemble_epochs=4)
+    folder = cross_validated_model(dataset, profile)
+    assert cross_validated_model(dataset, profile) == folder
+    assert [(one.number_of_folds, one.epochs) for one in started] == [(3, 4)]
+    assert cross_validated_model(dataset, profile, dimensions=2) != folder
+    assert cross_validated_model(dataset, replace(profile, ensemble_folds=2)) != folder
+    assert len(started) == 3

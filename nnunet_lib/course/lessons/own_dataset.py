@@ -151,12 +151,13 @@ def _rewrite(path: Path, change: Callable[[Array], Array], shift: float = 0.0) -
     affine = image.affine.copy()
     affine[:3, 3] += shift
     voxels = change(np.array(image.dataobj))
-    Nifti1Image(voxels, affine).to_filename(path)
+    image_class: Any = Nifti1Image  # nibabel's methods have no types
+    image_class(voxels, affine).to_filename(path)
 
 
 def _spoil(value: float, kind: type) -> Callable[[Array], Array]:
     def change(voxels: Array) -> Array:
-        spoilt = voxels.astype(kind)
+        spoilt: Array = voxels.astype(kind)
         spoilt.flat[spoilt.size // 2] = value
         return spoilt
 
