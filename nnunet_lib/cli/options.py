@@ -55,6 +55,14 @@ def fold_or_all(text: str) -> int | str:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor `all`") from None
 
 
+def channel_suffix(text: str) -> tuple[str, str]:
+    """A channel's name and the suffix of its files, from `T1w=_t1`."""
+    name, equals, suffix = text.partition("=")
+    if not (name and equals and suffix):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name=suffix, such as T1w=_t1")
+    return name, suffix
+
+
 _ALL = (
     # Where things are
     Option("--data", "data", "the dataset, or what preprocessing has written", "folder", Path),
@@ -85,6 +93,17 @@ _ALL = (
         "number",
     ),
     Option("--base-url", "base_url", "where the archives lie, if you have a mirror", "address"),
+    # Convert
+    Option(
+        "--suffixes",
+        "suffixes",
+        "how the files of each image channel end, such as T1w=_t1",
+        "name=suffix",
+        channel_suffix,
+        many=True,
+    ),
+    Option("--label-suffix", "label_suffix", "how the label maps end, such as _mask", "suffix"),
+    Option("--structures", "structures", "names of label values 1, 2, ...", "name", many=True),
     # Plan
     Option(
         "--preset",

@@ -5,6 +5,7 @@ Stages are imported inside the functions, so that `--help` answers at once.
 
 from nnunet_lib.cli.commands import (
     benchmark,
+    convert,
     course,
     doctor,
     download,
@@ -23,6 +24,7 @@ from nnunet_lib.cli.commands.command import Command
 ALL: tuple[Command, ...] = (
     phantom.COMMAND,
     download.COMMAND,
+    convert.COMMAND,
     plan.COMMAND,
     preprocess.COMMAND,
     train.COMMAND,

@@ -1,0 +1,27 @@
+"""`convert`: from a folder of loose NIfTI files to a dataset in MSD layout."""
+
+from nnunet_lib.cli.commands.command import Arguments, Command, Parser
+from nnunet_lib.cli.options import add_options
+
+
+def _options(parser: Parser) -> None:
+    add_options(parser, "--input", "--output", "--suffixes", "--label-suffix", "--structures")
+
+
+def _run(arguments: Arguments) -> None:
+    from nnunet_lib.datasets import convert, require_valid
+
+    dataset = convert(
+        arguments.input,
+        arguments.output,
+        channels=dict(arguments.suffixes),
+        label_suffix=arguments.label_suffix,
+        labels=arguments.structures,
+    )
+    print(f"{len(dataset.training)} cases: {dataset.root}")
+    require_valid(dataset, progress=True)
+
+
+COMMAND = Command(
+    "convert", "put loose NIfTI files into MSD layout, and check them", _options, _run
+)
