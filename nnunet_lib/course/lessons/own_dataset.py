@@ -413,8 +413,9 @@ def disobedient_maps(
 ) -> int:
     """Label maps on which postprocessing did something else than was decided.
 
-    What was decided on has at most one piece, and one if there was any; a voxel keeps its label or
-    becomes background; and nothing changes where nothing was decided.
+    All that is left lies in one piece of the former foreground, where that was decided, and each
+    class that was decided on has at most one piece. A voxel keeps its label or becomes background,
+    and nothing changes where nothing was decided.
     """
     names = [f"{case.identifier}.nii.gz" for case in cases]
     pairs = [(_voxels(before / name), _voxels(after / name)) for name in names]
@@ -425,10 +426,17 @@ def _obeys(old: Array, new: Array, decision: Postprocessing) -> bool:
     changed = old != new
     if decision == Postprocessing():
         return not changed.any()
-    parts = [new == label for label in decision.classes]
-    parts += [new > 0] * decision.foreground
-    pieces = [ndimage.label(part, np.ones((3, 3, 3)))[1] for part in parts]
+    pieces = [_pieces(new == label)[1] for label in decision.classes]
+    if decision.foreground:
+        former, _ = _pieces(old > 0)  # (i, j, k), each piece with its number
+        pieces.append(len(np.unique(former[new > 0])))
     return max(pieces) <= 1 and not new[changed].any() and new.any() == old.any()
+
+
+def _pieces(mask: Array) -> tuple[Array, int]:
+    """The connected components of a mask (i, j, k), numbered, and how many there are."""
+    numbered, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    return numbered, count
 
 
 # 5. Export

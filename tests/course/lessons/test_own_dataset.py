@@ -291,6 +291,19 @@ def test_maps_are_changed_as_decided_and_in_nothing_else(phantom, tmp_path, deci
     assert disobedient(other.apply(situation.prediction)) == 1
 
 
+def test_a_class_s_largest_piece_may_leave_the_foreground_in_two(phantom, tmp_path):
+    """Of class 1 a bridge inside class 2 falls, and class 2 is in two pieces then."""
+    case, decision = phantom.training[0], Postprocessing(foreground=True, classes=(1,))
+    before = np.zeros((3, 3, 12), np.uint8)
+    before[1, 1] = [1, 1, 1, 2, 2, 2, 1, 2, 2, 0, 0, 0]
+    for folder, labels in (("before", before), ("after", decision.apply(before))):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / f"{case.identifier}.nii.gz"
+        nibabel.save(nibabel.Nifti1Image(labels, np.eye(4)), path)
+    folders = (tmp_path / "before", tmp_path / "after")
+    assert lesson.disobedient_maps(*folders, decision, [case]) == 0
+
+
 def test_runs_agree_on_what_all_of_them_say(tmp_path):
     for number, stored in enumerate([Postprocessing(True, (1, 2)), Postprocessing(True, (2,))]):
         stored.save(tmp_path / f"run_{number}" / "fold_0")
