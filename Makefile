@@ -183,10 +183,10 @@ course: env ## run the lessons into build/course (DATASET=path, PROFILE=ci|lapto
 	@$(VPYTHON) -m nnunet_lib course --output "$$OUTPUT" $${NOTEBOOKS:+--notebooks $$NOTEBOOKS} \
 		$${DATASET:+--dataset "$$DATASET"} $${PROFILE:+--profile "$$PROFILE"}
 
-lab: env ## open JupyterLab on notebooks/ (PORT=8888, BROWSER=no)
+lab: env ## open JupyterLab on the lessons (PORT=8888, BROWSER=no)
 	@set --; [ "$(filter no,$(BROWSER))" = "" ] || set -- --no-browser; \
 	[ "$$(id -u)" != 0 ] || set -- "$$@" --allow-root; \
-	$(VPYTHON) -m jupyterlab --notebook-dir=notebooks --port="$$PORT" "$$@" \
+	$(VPYTHON) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks --port="$$PORT" "$$@" \
 		--LabApp.news_url=None --LabApp.extension_manager=readonly \
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 		--MultiKernelManager.default_kernel_name=nnunet-course

@@ -36,6 +36,8 @@ CONTRACT = [
     "benchmark --mode loader --dim 2 --batch-size 8 --patch-size 32 32 --base-filters 8 "
     "--channels 1 --loader tf --steps 3 --warmup-steps 1 --amp --xla --output b.json",
     "doctor --json",
+    "progress",
+    "grade --submissions class --output class.csv --seed 1",
 ]
 
 
@@ -124,6 +126,7 @@ def test_help_imports_no_tensorflow() -> None:
         ("benchmark --data missing", "missing"),
         ("benchmark --patch-size 36 36 36", "multiple of 8 x 8 x 8"),
         ("train --data d --results r --fold 7", "fold 7"),
+        ("grade --submissions missing --output class.csv", "missing"),
         ("course --record --notebooks 00.ipynb", "whole course"),
         ("train --data d --results r --time-limit -1", "minutes"),
     ],

@@ -58,7 +58,7 @@ class Exercise:
     Attributes:
         function: its name.
         draw: makes the inputs of several calls from a generator, in the order of the function's
-            parameters. Anew for each check, so constants cannot pass.
+            parameters: data, or functions. Anew for each check, so constants cannot pass.
         reference: takes the inputs by name; independent of the solution, and without TensorFlow.
         hint: the second hint, which `hint` shows.
         properties: what else must hold of every result.

@@ -146,8 +146,8 @@ def _diagnosis(
             return one.name, one.hint
     if outcome.changed:
         return "changes its input", (
-            "The function writes into an array that it was given, and whoever calls it still "
-            "needs that. Work on a copy."
+            f"The function changes {', '.join(outcome.changed)}, which whoever calls it may still "
+            "need. Work on a copy."
         )
     return "", ""
 
@@ -173,11 +173,15 @@ def _first_problem(calls: Sequence[Inputs], differences: Sequence[str]) -> str:
 
 def _of_call(calls: Sequence[Inputs], number: int) -> str:
     """Which call it was, and its inputs."""
-    try:
-        inputs = ", ".join(f"{name}: {describe(plain(v))}" for name, v in calls[number].items())
-    except InputError:
-        inputs = ", ".join(calls[number])
+    inputs = ", ".join(f"{name}: {_described(value)}" for name, value in calls[number].items())
     return f"In call {number + 1} of {len(calls)} ({inputs})"
+
+
+def _described(value: Any) -> str:
+    try:
+        return describe(plain(value))
+    except InputError as error:  # no data, such as a function
+        return str(error)
 
 
 def _of_fault(

@@ -62,12 +62,14 @@ def read_notebook(path: Path) -> Any:
         InputError: if the file is none.
     """
     try:
-        return nbformat.read(path, as_version=4)
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file.") from None
     except Exception as error:  # nbformat raises whatever a strange file makes of its code
         words = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"{path}: is no notebook ({words[:200]}).") from None
+    return notebook
 
 
 def facts_of(folder: Path) -> tuple[Facts, ...]:

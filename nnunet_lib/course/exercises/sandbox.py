@@ -90,6 +90,7 @@ def run_apart(exercise: Exercise, source: str, calls: Sequence[Inputs]) -> Outco
 def _child(exercise: Exercise, path: Path, calls: Sequence[Inputs], writing: int) -> NoReturn:
     """Confine this process, run the learner's code, send what came of it, and end."""
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
         _silence(writing)
         os.chdir(path.parent)
@@ -149,13 +150,21 @@ def _perform(exercise: Exercise, path: Path, calls: Sequence[Inputs]) -> dict[st
         return {"fault": asdict(Fault("missing", exercise.function))}
     results, changed = [], set()
     for number, inputs in enumerate(calls):
-        before = pack(plain(inputs))
+        before = {name: _fingerprint(value) for name, value in inputs.items()}
         try:
             results.append(plain(_called(function, exercise.probe, inputs)))
         except BaseException as error:
             return {"fault": asdict(_fault(error, path, number))}
-        changed |= {name for name in inputs if pack(plain(inputs)) != before}
+        changed |= {name for name, value in inputs.items() if _fingerprint(value) != before[name]}
     return {"results": results, "changed": sorted(changed)}
+
+
+def _fingerprint(value: Any) -> bytes:
+    """What tells an input that was changed; nothing for what is no data, such as a function."""
+    try:
+        return pack(plain(value))
+    except InputError:
+        return b""
 
 
 def _imported(path: Path) -> ModuleType:
@@ -180,7 +189,10 @@ def _fault(error: BaseException, path: Path, call: int) -> Fault:
     kind = "error"
     if isinstance(error, SyntaxError) and call < 0 and error.filename == str(path):
         kind, line, code = "syntax", error.lineno or 0, (error.text or "").strip()
-    elif isinstance(error, MemoryError):
+    elif type(error).__name__ in (
+        "MemoryError",
+        "ResourceExhaustedError",
+    ):  # the latter: TensorFlow
         kind = "memory"
     elif isinstance(error, InputError) and not line:  # from `plain`
         kind = "strange"
@@ -192,7 +204,7 @@ def _fault(error: BaseException, path: Path, call: int) -> Fault:
 
 def _words(error: BaseException) -> str:
     try:
-        return str(error)[:500]
+        return (str(error).splitlines() or [""])[0].strip().rstrip(".")[:300]
     except Exception:  # a learner's own exception may fail even at this
         return ""
 
@@ -212,15 +224,17 @@ def _collect(process: int, reading: int, exercise: Exercise) -> Outcome:
     deadline = time.monotonic() + exercise.seconds
     data = bytearray()
     fault = None
-    for chunk in _chunks(process, reading):
-        data += chunk
-        if time.monotonic() > deadline:
-            fault = Fault("time", f"{exercise.seconds:g}")
-        elif len(data) > _LARGEST_RESULT or _resident(process) > most:
-            fault = Fault("memory")
-        if fault:
-            break
-    status = _end(process)
+    try:
+        for chunk in _chunks(process, reading):
+            data += chunk
+            if time.monotonic() > deadline:
+                fault = Fault("time")
+            elif len(data) > _LARGEST_RESULT or _resident(process) > most:
+                fault = Fault("memory")
+            if fault:
+                break
+    finally:
+        status = _end(process)
     if fault:
         return Outcome(fault=fault)
     if not data:

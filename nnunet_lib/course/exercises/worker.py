@@ -6,12 +6,13 @@ answer, so that many can be checked in little time. Its own code never runs a le
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from nnunet_lib.course.exercises.judging import Verdict, judge
 from nnunet_lib.course.exercises.sandbox import run_apart
 from nnunet_lib.errors import InputError
 
+_SECONDS_TO_END = 5.0
+
 
 class Checker:
     """Checks answers to the exercises of one lesson's folder, while its `with` block lasts."""
@@ -37,9 +40,14 @@ class Checker:
         self._process = self._start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind:  # an interrupted cell: the worker ends what it runs
+            self._process.terminate()
+        try:
+            self._process.communicate(timeout=_SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
         self._errors.close()
 
     def check(self, identifier: str, source: str, seed: int) -> Verdict:
@@ -105,6 +113,7 @@ def _environment() -> dict[str, str]:
 
 def serve(folder: Path) -> None:
     """Answer lines of JSON on standard input, until it ends."""
+    signal.signal(signal.SIGTERM, _leave)
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what checks print is no reply
     exercises = load_exercises(folder)
@@ -113,6 +122,10 @@ def serve(folder: Path) -> None:
         replies.flush()
         if not hasattr(os, "fork"):
             return
+
+
+def _leave(*_: object) -> NoReturn:
+    raise SystemExit(1)  # through `run_apart`, which ends what it has started
 
 
 def _answer(exercises: Mapping[str, Exercise], job: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,124 @@
+"""What a learner calls answers in words, whatever is asked, and remembers what is solved."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from nnunet_lib.course.exercises import cells, records
+from nnunet_lib.course.exercises import exercise as exercises
+from nnunet_lib.course.exercises.records import Record, load_record
+from nnunet_lib.errors import InputError
+
+RIGHT = "# exercise 77.mean\ndef mean(values):\n    return values.mean()"
+WRONG = "# exercise 77.mean\ndef mean(values):\n    return values.sum()"
+
+
+@pytest.fixture(autouse=True)
+def _one_lesson(lesson, work, monkeypatch):
+    """The exercises are those of the small lesson, and results are kept in the test's folder."""
+    monkeypatch.setattr(exercises, "exercises_folder", lambda: lesson.parent)
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """The cells that the kernel has run: a list to be filled."""
+    history = []
+    shell = SimpleNamespace(history_manager=SimpleNamespace(input_hist_raw=history))
+    monkeypatch.setattr(cells, "get_ipython", lambda: shell)
+    return history
+
+
+def plain(shown):
+    return [bundle["text/plain"] for bundle, _ in shown]
+
+
+def test_the_last_run_of_the_marked_cell_is_checked(ran, shown):
+    ran += [RIGHT, WRONG, 'check("77.mean")']
+    cells.check("77.mean", seed=1)
+    ran += [RIGHT, "x = 1", 'check("77.mean")']
+    cells.check("77.mean")
+    first, second = plain(shown)
+    assert first.startswith("77.mean: not yet.")
+    assert "Hint: Divide, too." in first
+    assert 'hint("77.mean")' in first
+    assert second.startswith("77.mean is solved.")
+    verdicts = [bundle[cells.VERDICT_MIME] for bundle, _ in shown]
+    assert [verdict["solved"] for verdict in verdicts] == [False, True]
+    assert load_record("77.mean") == Record(tries=2, solved=True)
+
+
+def test_a_page_says_in_words_what_a_colour_says_and_shows_code_as_text(ran, shown):
+    ran.append("# exercise 77.mean\ndef mean(values):\n    return '<b>' + 1")
+    cells.check("77.mean")
+    html = shown[0][0]["text/html"]
+    assert "not yet" in html
+    assert "<b>" not in html
+    assert "&lt;b&gt;" in html
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: cells.check("77.mean"), "Run the cell that begins with the line `# exercise"),
+        (lambda: cells.check("78.mean"), "ids look like"),
+        (lambda: cells.check(""), "ids look like"),
+        (lambda: cells.hint("77.median"), "This lesson has 77.mean"),
+        (lambda: cells.solution("77.median"), "This lesson has 77.mean"),
+    ],
+)
+def test_what_cannot_be_done_is_said_without_a_traceback(call, words, ran, shown):
+    call()
+    assert words in plain(shown)[0]
+
+
+def test_an_unknown_exercise_of_a_lesson_is_refused_by_the_worker(ran, shown):
+    ran.append("# exercise 77.median\nx = 1")
+    cells.check("77.median")
+    assert "This lesson has 77.mean" in plain(shown)[0]
+
+
+def test_help_comes_in_two_steps(shown):
+    cells.hint("77.mean")
+    cells.solution("77.mean")
+    first, second = plain(shown)
+    assert "Add them up, and divide." in first
+    assert "return sum(values) / len(values)" in second
+    assert "BEGIN" not in second
+    assert load_record("77.mean").solution_seen
+
+
+def test_progress_shows_every_exercise(ran, shown):
+    cells.progress()
+    ran.append(RIGHT)
+    cells.check("77.mean")
+    cells.solution("77.mean")  # after it was solved, this is no help
+    cells.progress()
+    texts = plain(shown)
+    assert "0 of 1 exercises solved." in texts
+    assert "1 of 1 exercises solved." in texts
+    assert "solved, checked once" in texts[-2]
+    assert "solution seen" not in texts[-2]
+
+
+def test_what_is_solved_stays_solved(work):
+    for solved in (False, True, False):
+        records.note_check("77.mean", solved)
+    assert load_record("77.mean") == Record(tries=3, solved=True)
+    assert load_record("77.mean").describe() == "solved, checked 3 times"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 9, "record": {}}', "null"])
+def test_a_record_that_cannot_be_read_counts_as_none(content, work):
+    records.note_check("77.mean", True)
+    (path,) = (work / "exercises").iterdir()
+    assert json.loads(path.read_text())["record"]["solved"]
+    path.write_text(content)
+    assert load_record("77.mean") == Record()
+
+
+def test_without_a_checkout_there_are_no_exercises(monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(exercises, "checkout", lambda: None)
+    with pytest.raises(InputError, match="come with a checkout"):
+        exercises.exercises_folder()
