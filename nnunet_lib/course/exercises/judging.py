@@ -3,8 +3,8 @@
 import ast
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, TypeGuard
 
 from nnunet_lib.course.exercises.exercise import Exercise, Inputs, Mistake
 from nnunet_lib.course.exercises.sandbox import Fault, Outcome
@@ -64,23 +64,37 @@ def judge(
         outcome: what came of it.
     """
     verdict = _judged(identifier, exercise, calls, outcome)
-    unfinished = not verdict.solved and _has_placeholder(source)
-    return replace(verdict, mistake="placeholder", hint=_UNFINISHED) if unfinished else verdict
+    line = 0 if verdict.solved else _placeholder(source)
+    if not line:
+        return verdict
+    problem = f"Line {line} of the cell is still the placeholder: `{_line(source, line)}`"
+    return Verdict(identifier, False, (), problem, "placeholder", "Write your code in its place.")
 
 
-_UNFINISHED = "The placeholder is still there: write your code in its place."
-
-
-def _has_placeholder(source: str) -> bool:
-    """Whether a stub's `name = ...`, `return ...` or `raise NotImplementedError` is left."""
+def _placeholder(source: str) -> int:
+    """The line with a stub's `name = ...`, `return ...` or `raise NotImplementedError`, or 0."""
     try:
-        nodes = list(ast.walk(ast.parse(source)))
+        nodes = ast.walk(ast.parse(source))
+        return next((node.lineno for node in nodes if _is_placeholder(node)), 0)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    values = [node.value for node in nodes if isinstance(node, ast.Assign | ast.Return | ast.Expr)]
-    raised = [node.exc for node in nodes if isinstance(node, ast.Raise)]
-    dots = any(isinstance(value, ast.Constant) and value.value is ... for value in values)
-    return dots or any(isinstance(e, ast.Name) and e.id == "NotImplementedError" for e in raised)
+        return 0
+
+
+def _is_placeholder(node: ast.AST) -> TypeGuard[ast.stmt]:
+    match node:
+        case (
+            ast.Assign(value=ast.Constant(value=content))
+            | ast.Return(value=ast.Constant(value=content))
+            | ast.Expr(value=ast.Constant(value=content))
+        ):
+            return content is ...
+        case ast.Raise(exc=ast.Name(id="NotImplementedError")):
+            return True
+    return False
+
+
+def _line(source: str, number: int) -> str:
+    return source.split("\n")[number - 1].strip()  # as the parser counts
 
 
 def _judged(

@@ -29,10 +29,10 @@ class Record:
 
     def describe(self) -> str:
         """In words."""
-        if self.solved:
-            times = "once" if self.tries == 1 else f"{self.tries} times"
-            return f"solved, checked {times}" + (", solution seen" * self.solution_seen)
-        return f"not yet, checked {self.tries} times" if self.tries else "–"
+        state = "solved" if self.solved else "not yet"
+        times = "once" if self.tries == 1 else f"{self.tries} times"
+        seen = ", solution seen" * self.solution_seen
+        return f"{state}, checked {times}{seen}" if self.tries else "–"
 
 
 def load_record(exercise: str) -> Record:

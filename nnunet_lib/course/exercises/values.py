@@ -121,7 +121,7 @@ def describe(value: Any) -> str:
         return f"{_number(value)}"
     if isinstance(value, dict):
         return f"a dictionary with the keys {_shortened(', '.join(map(repr, value)))}"
-    return f"the list {_shortened(_items(value))}"
+    return _shortened(_items(value))
 
 
 def _items(values: Any) -> str:

@@ -74,7 +74,9 @@ def test_an_exception_that_is_a_known_mistake_gets_its_hint(verdict):
     ],
 )
 def test_a_placeholder_that_is_left_is_what_the_hint_speaks_of(verdict, source):
-    assert verdict(1.0, 2.5, source=source).mistake == "placeholder"
+    unfinished = verdict(1.0, 2.5, source=source)
+    assert unfinished.mistake == "placeholder"
+    assert unfinished.problem.startswith("Line 2 of the cell is still the placeholder: `")
     assert verdict(2.0, 5.0, source=source).solved  # if all is right, it is right
 
 

@@ -42,7 +42,7 @@ def body(text):
         (body("held = []\nwhile True: held.append(bytearray(10**7))"), "memory", "0.25 GiB"),
         (body("return 10 ** 10 ** 10"), "time", "more than 2 seconds"),
         (body("return"), "nothing", "the result is None"),
-        (body("return [1, 2]"), "", "the result is the list [1, 2]"),
+        (body("return [1, 2]"), "", "the result is [1, 2]"),
         (body("return values"), "", "the result is an array of shape"),
         (body("return 'five'"), "", "the text 'five'"),
         (body("class Odd(Exception):\n    def __str__(self): 1 / 0\nraise Odd"), "error", "Odd"),

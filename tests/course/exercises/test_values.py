@@ -78,7 +78,7 @@ def test_other_bytes_are_refused(data):
         (None, 2.0, "the result is None, where 2 is right"),
         ("a", 2.0, "the result is the text 'a', where 2 is right"),
         (np.ones(3), [1, 1, 1], ""),
-        ([1, 1, 1], np.ones(3), "the list [1, 1, 1], where an array of shape (3,) is right"),
+        ([1, 1, 1], np.ones(3), "[1, 1, 1], where an array of shape (3,) is right"),
         (np.ones((2, 3)), np.ones((3, 2)), "shape (2, 3), where (3, 2) is right"),
         (np.array([np.nan, 1]), np.array([np.nan, 1]), ""),
         (np.array([1, np.nan]), np.array([1, 2]), "has nan at [1], where 2 is right (1 of 2"),
@@ -86,7 +86,7 @@ def test_other_bytes_are_refused(data):
         ({"a": 1}, {"a": 2}, "result['a'] is 1, where 2 is right"),
         ({"b": 1}, {"a": 1}, "keys 'b', where a dictionary with the keys 'a'"),
         ([1, [2, 3]], [1, [2, 4]], "result[1][1] is 3, where 4 is right"),
-        ([1], [1, 2], "the result is the list [1], where the list [1, 2] is right"),
+        ([1], [1, 2], "the result is [1], where [1, 2] is right"),
         (np.array(["a"]), np.array(["b"]), "has a at [0], where b is right"),
     ],
 )
@@ -97,4 +97,4 @@ def test_a_difference_is_said_in_words(got, wanted, words):
 
 def test_long_things_are_described_shortly():
     assert len(describe(list(range(1000)))) < 140
-    assert describe([np.ones(2), 1.23456789]) == "the list [an array of shape (2,), 1.23457]"
+    assert describe([np.ones(2), 1.23456789]) == "[an array of shape (2,), 1.23457]"
