@@ -11,7 +11,7 @@ Arrays here are in plan order or any other, with three spatial axes; spacings an
 are in the array's order.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 from math import prod
@@ -28,6 +28,9 @@ _NEGLIGIBLE = 1e-8
 
 _HAIR = 1e-9
 """What each label gives away to the one below it: more than rounding, so that ties are ties."""
+
+_PLANES = 8
+"""Planes of the result that logits are resampled at a time: few, so that they stay in cache."""
 
 _Side = tuple[np.ndarray, np.ndarray]
 """For each new voxel of an axis, an old one beside its centre, and that one's share."""
@@ -81,8 +84,15 @@ def resample_logits(
     spacing: Sequence[float],
     new_spacing: Sequence[float],
 ) -> np.ndarray:
-    """Resample logits or probabilities (a, b, c, class) linearly; else as `resample_image`."""
-    return _resample_channels(logits, shape, separate_axis(spacing, new_spacing), LINEAR)
+    """Resample logits or probabilities (a, b, c, class) linearly: (*shape, class) float32.
+
+    With a `separate_axis` each slice across it is resampled alone, and slices are repeated or
+    left out along it. Memory: a few planes beside logits and result.
+    """
+    result = np.empty((*shape, logits.shape[-1]), np.float32)
+    for planes, resampled in _planes_of_logits(logits, shape, separate_axis(spacing, new_spacing)):
+        result[planes] = resampled
+    return result
 
 
 def resample_labels(
@@ -146,25 +156,51 @@ def resample_argmax(
 ) -> np.ndarray:
     """The class with the largest resampled logit: `resample_logits`, then argmax.
 
-    Holds one resampled class at a time, where `resample_logits` holds all of them. Takes
-    logits (a, b, c, class) float32 with at most 256 classes and gives (*shape) uint8.
+    Holds a few resampled planes at a time, where `resample_logits` holds all of them. Takes
+    logits (a, b, c, class) float32 with at most 256 classes and gives (*shape) uint8; the
+    first of equal classes wins.
     """
-    classes = (logits[..., index] for index in range(logits.shape[-1]))
-    return _largest(classes, shape, separate_axis(spacing, new_spacing))
-
-
-def _largest(
-    volumes: Iterable[np.ndarray], shape: Sequence[int], separate: int | None
-) -> np.ndarray:
-    """Index of the volume that is largest at each voxel once resampled; the first on a tie."""
-    best = np.full(tuple(shape), -np.inf, np.float32)
-    winners = np.zeros(tuple(shape), np.uint8)
-    for index, volume in enumerate(volumes):
-        resampled = _resample_volume(volume, shape, separate, LINEAR)
-        larger = resampled > best
-        winners[larger] = index
-        best[larger] = resampled[larger]
+    winners = np.empty(tuple(shape), np.uint8)
+    for planes, resampled in _planes_of_logits(logits, shape, separate_axis(spacing, new_spacing)):
+        winners[planes] = resampled.argmax(axis=-1)
     return winners
+
+
+def _planes_of_logits(
+    logits: np.ndarray, shape: Sequence[int], separate: int | None
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Logits (a, b, c, class) resampled, as planes of the result: where, (n, *shape[1:], class).
+
+    Two old planes make a new one. So a few new planes need a few old ones, which are resampled
+    within themselves first.
+    """
+    across, rows, columns = (
+        _nearest_matrix(size, new_size)
+        if axis == separate
+        else interpolation_matrix(size, new_size, LINEAR)
+        for axis, (size, new_size) in enumerate(zip(logits.shape[:3], shape, strict=True))
+    )
+    same = logits.shape[:3] == tuple(shape)
+    for first in range(0, shape[0], _PLANES):
+        planes = slice(first, first + _PLANES)
+        yield planes, logits[planes] if same else _mix(logits, across[planes], rows, columns)
+
+
+def _mix(logits: np.ndarray, shares: csr_array, rows: csr_array, columns: csr_array) -> np.ndarray:
+    """The n new planes whose shares (n, a) of the old ones are given: (n, new b, new c, class)."""
+    needed = np.unique(shares.indices)
+    within = np.stack([_resample_plane(logits[plane], rows, columns) for plane in needed])
+    mixed: np.ndarray = shares[:, needed] @ within.reshape(len(needed), -1)
+    return mixed.reshape(-1, *within.shape[1:])
+
+
+def _resample_plane(plane: np.ndarray, rows: csr_array, columns: csr_array) -> np.ndarray:
+    """(b, c, class) to (new b, new c, class)."""
+    _, width, classes = plane.shape
+    tall = (rows @ plane.reshape(len(plane), -1)).reshape(-1, width, classes)
+    wide = columns @ tall.swapaxes(0, 1).reshape(width, -1)  # (new c, new b * class)
+    resampled: np.ndarray = wide.reshape(len(wide), -1, classes).swapaxes(0, 1)
+    return resampled
 
 
 def _resample_channels(
@@ -232,6 +268,14 @@ def interpolation_matrix(size: int, new_size: int, order: int) -> csr_array:
     matrix = csr_array(columns.astype(np.float32))
     matrix.data.setflags(write=False)
     return matrix
+
+
+@lru_cache(maxsize=64)
+def _nearest_matrix(size: int, new_size: int) -> csr_array:
+    """`nearest_voxels` as a matrix (new_size, size), float32, with one 1 a row."""
+    rows = np.arange(new_size)
+    ones = np.ones(new_size, np.float32)
+    return csr_array((ones, (rows, nearest_voxels(size, new_size))), shape=(new_size, size))
 
 
 def nearest_voxels(size: int, new_size: int) -> np.ndarray:

@@ -127,6 +127,7 @@ def test_the_same_shape_changes_nothing_and_is_a_copy() -> None:
     result = resample_image(image, (4, 5, 6), FINE, FINE)
     np.testing.assert_array_equal(result, image)
     assert not np.shares_memory(result, image)
+    np.testing.assert_array_equal(resample_logits(image, (4, 5, 6), FINE, FINE), image)
     np.testing.assert_array_equal(resample_labels(label, (4, 5, 6), FINE, FINE), label)
 
 
@@ -227,7 +228,7 @@ def distance_to_boundary(label: np.ndarray, spacing: tuple[float, ...]) -> np.nd
 
 
 @pytest.mark.parametrize("spacing", [FINE, (5.0, 1.0, 1.0)])
-def test_argmax_a_class_at_a_time_is_the_argmax_of_all(spacing: tuple[float, ...]) -> None:
-    logits, shape = noise((6, 9, 8, 5)), (10, 12, 6)
+def test_argmax_a_few_planes_at_a_time_is_the_argmax_of_all(spacing: tuple[float, ...]) -> None:
+    logits, shape = noise((6, 9, 8, 5)), (21, 12, 6)  # planes: no multiple of a few
     expected = resample_logits(logits, shape, spacing, FINE).argmax(axis=-1)
     np.testing.assert_array_equal(resample_argmax(logits, shape, spacing, FINE), expected)
