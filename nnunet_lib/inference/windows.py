@@ -24,6 +24,8 @@ Network = Callable[[FloatArray], Any]
 Progress = Callable[[int], object]
 """Called with the number of windows that were just finished, such as a progress bar's update."""
 
+PLANES_AT_A_TIME = 8
+"""Planes of a window that are weighted and added at once: few, so that they stay in cache."""
 SIGMA = 1 / 8  # of the patch: Isensee et al. 2021, and NVIDIA's nnU-Net
 
 
@@ -216,21 +218,26 @@ class _Accumulator:
         self.classes = classes
         self.total = np.zeros((*shape[:-1], shape[-1] * classes), np.float32)
         self.weights = weights  # (*patch[:-1], patch[-1] * classes)
-        self.weighted = np.empty_like(self.weights)
+        self.weighted = np.empty_like(self.weights[:PLANES_AT_A_TIME])
 
     def add(self, window: Window, logits: FloatArray) -> None:
         """Add the logits (*patch, classes) of one window, weighted, in its place."""
-        np.multiply(logits.reshape(self.weights.shape), self.weights, out=self.weighted)
         last = window[-1]
         row = slice(last.start * self.classes, last.stop * self.classes)
-        self.total[(*window[:-1], row)] += self.weighted
+        total = self.total[(*window[:-1], row)]
+        values = logits.reshape(self.weights.shape)
+        for first in range(0, len(values), PLANES_AT_A_TIME):
+            planes = slice(first, first + PLANES_AT_A_TIME)
+            weighted = self.weighted[: len(values[planes])]
+            total[planes] += np.multiply(values[planes], self.weights[planes], out=weighted)
 
     def mean(self, sums: Sequence[FloatArray]) -> FloatArray:
         """Divide by the weight sums, in place and slice by slice: logits (*spatial, classes)."""
         inverse = reduce(np.multiply.outer, [1 / factor for factor in sums[1:]])  # (y, x)
         rows = np.repeat(inverse, self.classes, axis=-1).astype(np.float32)  # (y, x * classes)
+        shares = np.empty_like(rows)
         for plane, weight_sum in zip(self.total, sums[0], strict=True):
-            plane *= rows / np.float32(weight_sum)
+            plane *= np.divide(rows, np.float32(weight_sum), out=shares)
         return self.total.reshape(*map(len, sums), self.classes)
 
 
