@@ -215,7 +215,7 @@ def coarsest_first(spacing: Sequence[float], fingerprint: Fingerprint) -> tuple[
 def _median_shape(fingerprint: Fingerprint, target: Sequence[float]) -> tuple[float, ...]:
     """Median voxels (z, y, x) of the cases once they have the target spacing."""
     shapes, spacings = np.array(fingerprint.shapes), np.array(fingerprint.spacings)
-    resampled = np.round(shapes * spacings / np.array(target))  # (case, 3)
+    resampled = np.round(spacings / np.array(target) * shapes)  # (case, 3), in nnU-Net's order
     return tuple(float(size) for size in np.median(resampled, axis=0))
 
 

@@ -22,7 +22,7 @@ from nnunet_lib.preprocessing.case import PreprocessedCase, preprocess_case
 from nnunet_lib.preprocessing.geometry import Geometry
 
 Mode = Literal["training", "val", "test"]
-PREPROCESSING_FORMAT = 1  # raise it when the same plan would give other arrays
+PREPROCESSING_FORMAT = 2  # raise it when the same plan would give other arrays
 
 
 @dataclass(frozen=True)

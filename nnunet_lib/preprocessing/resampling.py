@@ -28,6 +28,8 @@ _NEGLIGIBLE = 1e-8
 
 _HAIR = 1e-9
 """What each label gives away to the one below it: more than rounding, so that ties are ties."""
+_TIE = 1e-6
+"""What the nearest voxel's label is given on top: more than 255 hairs, too little but for a tie."""
 
 _PLANES = 8
 """Planes of the result that logits are resampled at a time: few, so that they stay in cache."""
@@ -41,7 +43,8 @@ def resampled_shape(
 ) -> tuple[int, ...]:
     """Voxels an axis that cover the same millimetres at another spacing; at least 1."""
     triples = zip(shape, spacing, new_spacing, strict=True)
-    return tuple(max(1, round(size * old / new)) for size, old, new in triples)
+    # In this order of operations, as nnU-Net: a half is then rounded to the same side.
+    return tuple(max(1, round(old / new * size)) for size, old, new in triples)
 
 
 def separate_axis(spacing: Sequence[float], new_spacing: Sequence[float]) -> int | None:
@@ -103,7 +106,10 @@ def resample_labels(
 ) -> np.ndarray:
     """Resample a label map (a, b, c) uint8: linearly for each label, and the largest wins.
 
-    On a tie the lower label wins. Only labels that occur in `labels` occur in the result.
+    On a tie the label of the nearest voxel wins if it is one of the tied ones, and else the lowest
+    of them. Ties are common: at half the resolution every boundary has some, and a rule that goes
+    by the labels' values would let one of them grow. Only labels that occur in `labels` occur in
+    the result.
     Where all voxels around agree there is nothing to weigh, so that arithmetic is spent on the
     borders between labels alone, however many labels there are.
     """
@@ -118,7 +124,9 @@ def resample_labels(
         lowest = np.minimum(lowest.take(left, axis), lowest.take(right, axis))
         highest = np.maximum(highest.take(left, axis), highest.take(right, axis))
     border = np.nonzero(lowest != highest)  # three times (voxel,)
-    lowest[border] = _heaviest(labels, sides, border)
+    places = map(nearest_voxels, labels.shape, shape)
+    nearest = labels[tuple(old[new] for old, new in zip(places, border, strict=True))]  # (voxel,)
+    lowest[border] = _heaviest(labels, sides, border, nearest)
     return lowest  # (*shape)
 
 
@@ -134,15 +142,22 @@ def _sides(size: int, new_size: int, nearest: bool) -> tuple[_Side, _Side]:
 
 
 def _heaviest(
-    labels: np.ndarray, sides: Sequence[tuple[_Side, _Side]], voxels: tuple[np.ndarray, ...]
+    labels: np.ndarray,
+    sides: Sequence[tuple[_Side, _Side]],
+    voxels: tuple[np.ndarray, ...],
+    nearest: np.ndarray,
 ) -> np.ndarray:
-    """Of some new voxels (voxel,), the label with the largest share of the 8 voxels around."""
+    """Of some new voxels (voxel,), the label with the largest share of the 8 voxels around.
+
+    `nearest` (voxel,) is the label of the one that is nearest; it wins a tie.
+    """
     corners = [list(zip(corner, voxels, strict=True)) for corner in product(*sides)]
     around = np.stack(
         [labels[tuple(places[at] for (places, _), at in corner)] for corner in corners]
     )  # (8, voxel)
     shares = np.stack([prod(share[at] for (_, share), at in corner) for corner in corners])
     totals = np.stack([np.sum(shares * (around == label), axis=0) for label in around])
+    totals += (around == nearest) * _TIE
     winners = np.argmax(totals - around * _HAIR, axis=0)  # (voxel,)
     winning: np.ndarray = np.take_along_axis(around, winners[np.newaxis], axis=0)[0]
     return winning

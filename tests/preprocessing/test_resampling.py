@@ -159,9 +159,11 @@ class TestLabels:
     def test_the_largest_resampled_one_hot_wins(self, shape: tuple[int, ...]) -> None:
         label = self.blocks()
         one_hot = [whole_zoom(label == value, shape, order=1) for value in range(8)]
-        # Ties are decided by rounding in the reference; a hair for lower labels settles them.
-        hair = np.arange(8)[:, None, None, None] * 1e-6
-        expected = np.argmax(np.stack(one_hot) - hair, axis=0)
+        # Ties are decided by rounding in the reference; a hair for the nearest voxel's label, and
+        # a thinner one for lower labels, settles them.
+        nearest = whole_zoom(label, shape, order=0)
+        hair = [2e-6 * (nearest == value) - 1e-7 * value for value in range(8)]
+        expected = np.argmax(np.stack(one_hot) + hair, axis=0)
         np.testing.assert_array_equal(resample_labels(label, shape, FINE, FINE), expected)
 
     @pytest.mark.parametrize("spacing", [FINE, (5.0, 1.0, 1.0)])
@@ -184,9 +186,18 @@ class TestLabels:
             )
             assert result[index] in label[around]
 
-    def test_on_a_tie_the_lower_label_wins(self) -> None:
-        label = np.array([3, 1], np.uint8).reshape(2, 1, 1)
-        assert resample_labels(label, (1, 1, 1), FINE, FINE).item() == 1
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            ([3, 1], 1),  # the middle is the upper voxel's, as SciPy rounds
+            ([1, 3], 3),
+            ([3, 1, 1, 1, 2, 2, 2, 0], 1),  # the nearest is no winner: the lowest of those that are
+        ],
+    )
+    def test_on_a_tie_the_nearest_voxel_decides(self, values: list[int], expected: int) -> None:
+        label = np.array(values, np.uint8).reshape(2, -1, 1)
+        block = label.reshape(2, 2, 2) if len(values) == 8 else label
+        assert resample_labels(block, (1, 1, 1), FINE, FINE).item() == expected
 
 
 @pytest.mark.parametrize(
