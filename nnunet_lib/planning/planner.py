@@ -228,9 +228,10 @@ def _estimate(topology: Topology, labels: int, settings: PlannerSettings) -> int
 
 
 def _budget(settings: PlannerSettings) -> float:
-    """The largest `memory_estimate` of the reference batch that fits the memory."""
+    """How large the `memory_estimate`s of all patches of a batch may be together."""
     share = settings.memory_gigabytes / REFERENCE_GIGABYTES
-    return _REFERENCES[settings.dimensions].estimate * share
+    reference = _REFERENCES[settings.dimensions]
+    return reference.estimate * reference.batch_size * share
 
 
 def _choose_topology(
@@ -280,8 +281,11 @@ def _start_patch(grid: _Grid, dimensions: int) -> list[float]:
 
 
 def _shrink(topology: Topology, grid: _Grid, labels: int, settings: PlannerSettings) -> Topology:
-    """Take voxels from the axis that is largest beside the median case, until it all fits."""
-    while _estimate(topology, labels, settings) > _budget(settings):
+    """Take voxels from the axis that is largest beside the median case, until two patches fit.
+
+    A large patch goes before a large batch: the batch shrinks to its least before the patch does.
+    """
+    while _estimate(topology, labels, settings) * SMALLEST_BATCH > _budget(settings):
         ratios = [
             (patch / median, axis)
             for axis, (patch, median) in enumerate(
@@ -314,8 +318,7 @@ def _batch_size(
     if settings.batch_size is not None:
         return settings.batch_size, "Batch size: as given."
     estimate = _estimate(topology, len(fingerprint.labels), settings)
-    reference = _REFERENCES[settings.dimensions].batch_size
-    by_memory = round(_budget(settings) / estimate * reference)
+    by_memory = round(_budget(settings) / estimate)
     by_dataset = round(DATASET_SHARE * grid.dataset_voxels / math.prod(topology.patch_size))
     if min(by_memory, by_dataset) < SMALLEST_BATCH:
         return SMALLEST_BATCH, f"Batch size: {SMALLEST_BATCH}, the least that training gets."

@@ -126,8 +126,8 @@ def test_every_plan_can_be_built_and_fits_the_memory(
     assert len(plan.strides) == len(plan.kernels) == len(plan.filters) > 1
     assert plan.kernels[-1] == (3,) * dimensions
     assert plan.batch_size >= 2
-    reference = {2: 8.5e7, 3: 5.6e8}[dimensions]
-    assert estimate(plan) <= reference * memory / 8
+    reference = {2: 12 * 8.5e7, 3: 2 * 5.6e8}[dimensions]  # a batch that fills 8 GB
+    assert 2 * estimate(plan) <= reference * memory / 8
     assert sorted(plan.axis_order) == [0, 1, 2]
 
 
