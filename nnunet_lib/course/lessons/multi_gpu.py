@@ -510,19 +510,23 @@ class Cost:
 
 
 def time_all_reduce(ranks: Ranks) -> dict[int, float]:
-    """Seconds of an all-reduce for each tensor size in bytes."""
-    return {size: _least_seconds(ranks, size) for size in TIMED_BYTES}
+    """Seconds of an all-reduce for each tensor size in bytes.
+
+    The least of several times, as whatever else runs can only add to it; taken in turns, so that
+    a busy moment does not meet one size alone.
+    """
+    tensors = {size: tf.ones(size // _FLOAT) for size in TIMED_BYTES}
+    rounds = [
+        {size: _seconds(ranks, tensor) for size, tensor in tensors.items()} for _ in range(TIMINGS)
+    ]
+    return {size: min(times[size] for times in rounds) for size in tensors}
 
 
-def _least_seconds(ranks: Ranks, size: int) -> float:
-    """The least of several times, as whatever else runs can only add to it."""
-    tensor = tf.ones(size // _FLOAT)
-    seconds = []
-    for _ in range(TIMINGS + 1):
-        start = time.perf_counter()
-        ranks.total(tensor)  # each waits for the others, so that all start the next one together
-        seconds.append(time.perf_counter() - start)
-    return min(seconds[1:])
+def _seconds(ranks: Ranks, tensor: tf.Tensor) -> float:
+    """Of one all-reduce. Each waits for the others, so that all start the next one together."""
+    start = time.perf_counter()
+    ranks.total(tensor)
+    return time.perf_counter() - start
 
 
 def fit_cost(size: int, seconds: dict[int, float]) -> Cost:
