@@ -3,6 +3,7 @@
 Taught in lesson 04. All tensors are channels last: (batch, *spatial, channels).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,30 @@ class InstanceNormalization(tf.keras.layers.Layer):
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
+@tf.keras.utils.register_keras_serializable("nnunet_lib")
+class ZeroMargins(tf.keras.layers.Layer):
+    """As many zeros on both sides of each spatial axis as `margins` says.
+
+    TensorFlow 2.14 fuses its usual Pad into a 3D convolution even where the gradient still needs
+    what was padded, and then gives up all fusions of that graph with an error on the screen. PadV2,
+    the same with a value to pad with, is left alone.
+    """
+
+    def __init__(self, margins: Sequence[int], **options: Any) -> None:
+        super().__init__(**options)
+        self.margins = tuple(margins)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """(batch, *spatial, channels) -> (batch, *spatial + 2 margins, channels)."""
+        paddings = [(0, 0), *((margin, margin) for margin in self.margins), (0, 0)]
+        zero = tf.zeros((), inputs.dtype)
+        return tf.raw_ops.PadV2(input=inputs, paddings=paddings, constant_values=zero)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "margins": self.margins}
+
+
 def number_of_groups(channels: int) -> int:
     """Groups of a group norm: the largest divisor of the channels up to `MAXIMUM_GROUPS`."""
     return max(groups for groups in range(1, MAXIMUM_GROUPS + 1) if channels % groups == 0)
@@ -91,11 +116,14 @@ class Blocks:
 
         The convolution has no bias where a norm follows, which would subtract it again.
         """
+        padding = "same" if max(strides) == 1 else "valid"
+        if padding == "valid":
+            inputs = self._pad(inputs, kernel, f"{name}_padding")
         convolution = _layer("Conv", len(kernel))(
             filters,
             kernel,
             strides,
-            padding="same",
+            padding=padding,
             use_bias=self.norm == "none",
             kernel_initializer="he_normal",
             dtype=self.policy,
@@ -145,6 +173,15 @@ class Blocks:
             classes, 1, dtype=self.policy, name=f"{name}_convolution"
         )
         return tf.keras.layers.Activation("linear", dtype="float32", name=name)(convolution(inputs))
+
+    def _pad(self, inputs: tf.Tensor, kernel: tuple[int, ...], name: str) -> tf.Tensor:
+        """Zeros on both sides, which centre coarse voxel i on fine voxel 2i, as in nnU-Net.
+
+        Keras's own "same" pads an even size at its end alone, which centres it on 2i + 1: the
+        mirror image of nnU-Net's network, to which its weights would not fit.
+        """
+        margins = [width // 2 for width in kernel]
+        return ZeroMargins(margins, dtype=self.policy, name=name)(inputs)
 
     def _normalise(self, inputs: tf.Tensor, name: str) -> tf.Tensor:
         """In float32, because the square of a feature above 256 overflows in float16."""

@@ -324,7 +324,7 @@ class _Line:
     def _read(self, level: int, seen: Interval, stride: int) -> Interval:
         """What a convolution with zero padding reads; strides halve even sizes."""
         size, kernel = self.sizes[level] * stride, self.kernels[level]
-        before = max(kernel - stride, 0) // 2  # of the zeros, the smaller half stands before
+        before = kernel // 2  # zeros, as many on either side
         first, last = seen[0] * stride - before, seen[1] * stride - before + kernel - 1
         return max(first, 0), min(last, size - 1)
 
