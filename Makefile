@@ -31,7 +31,7 @@ unexport BROWSER
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env bundle course exercises bench-accuracy test lint lab native lock clean
+.PHONY: help env bundle course exercises bench-accuracy bench-parity test lint lab native lock clean
 
 help: ## print this list
 	@echo "Commands (each makes the environment first, if it needs it and it is not there):"
@@ -211,6 +211,9 @@ $(PEERS)/stamp: $(LOCKS)/peers.txt
 bench-accuracy: env $(PEERS)/stamp ## train ours and nnU-Net for the same MINUTES="2 5 15 45" on DATASET=path
 	@[ -n "$$DATASET" ] || { echo "Name the scans: make bench-accuracy DATASET=path"; exit 1; } >&2; \
 	$(VPYTHON) -m benchmarks.accuracy --dataset "$$DATASET" --minutes $(MINUTES)
+
+bench-parity: env $(PEERS)/stamp ## see that results are nnU-Net's, MONAI's and others', into benchmarks/PARITY.md (DATASET=path)
+	@$(VPYTHON) -m benchmarks.parity $${DATASET:+--dataset "$$DATASET"}
 
 # Checks ------------------------------------------------------------------------------------------
 
