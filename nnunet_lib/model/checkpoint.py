@@ -21,6 +21,8 @@ from nnunet_lib.planning import Plan
 LAST = "checkpoint_last.npz"
 BEST = "checkpoint_best.npz"
 
+CHECKPOINT_FORMAT = 2  # raise it when the same weights would give other logits
+
 _ABOUT = "about"
 _WEIGHTS = "weights/"
 _OPTIMISER = "optimiser/"
@@ -50,6 +52,7 @@ class Checkpoint:
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint as one .npz file: whole, or not at all."""
     about = {
+        "format": CHECKPOINT_FORMAT,
         "plan": checkpoint.plan.to_json(),
         "deep_supervision": checkpoint.deep_supervision,
         "progress": dict(checkpoint.progress),
@@ -65,7 +68,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
-        InputError: if the file is missing, damaged, or not a checkpoint of this library.
+        InputError: if the file is missing, damaged, or not a checkpoint of this version.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -75,6 +78,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise InputError(f"{path}: there is no such checkpoint. Train a model first.") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         raise InputError(f"{path}: is damaged or not a checkpoint ({error}).") from None
+    if about.get("format") != CHECKPOINT_FORMAT:
+        raise InputError(
+            f"{path}: written by another version, whose networks compute something else. Train "
+            "again, or predict with that version."
+        )
     return Checkpoint(
         plan=Plan.from_json(about["plan"], source=str(path)),
         deep_supervision=about["deep_supervision"],

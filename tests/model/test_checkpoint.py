@@ -13,6 +13,7 @@ from nnunet_lib.model import (
     Checkpoint,
     as_network,
     build_unet,
+    checkpoint,
     find_checkpoint,
     load_checkpoint,
     load_network,
@@ -69,6 +70,16 @@ def test_a_loaded_network_predicts_as_the_model_that_was_saved(tmp_path: Path) -
 def test_a_checkpoint_needs_no_pickle(tmp_path: Path) -> None:
     with np.load(written(tmp_path / LAST), allow_pickle=False) as archive:
         assert all(archive[name].dtype != object for name in archive.files)
+
+
+def test_a_checkpoint_of_another_version_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as another:
+        another.setattr(checkpoint, "CHECKPOINT_FORMAT", 1)
+        written(tmp_path / LAST)
+    with pytest.raises(InputError, match="another version"):
+        load_checkpoint(tmp_path / LAST)
 
 
 def test_a_folder_without_the_wanted_checkpoint_says_so(tmp_path: Path) -> None:
