@@ -31,7 +31,7 @@ unexport BROWSER
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env bundle course exercises bench-accuracy bench-parity test lint lab native lock clean
+.PHONY: help env bundle course exercises bench bench-accuracy bench-parity test lint lab native lock clean
 
 help: ## print this list
 	@echo "Commands (each makes the environment first, if it needs it and it is not there):"
@@ -207,6 +207,9 @@ $(PEERS)/stamp: $(LOCKS)/peers.txt
 	"$$python" -m pip install --quiet --disable-pip-version-check \
 		"$$(grep -o 'torch==[0-9.]*' pyproject.toml)"; \
 	$(PIP_INSTALL) --no-deps -r $(LOCKS)/peers.txt; touch $@
+
+bench: env $(PEERS)/stamp ## compare speed and memory with others into benchmarks/RESULTS.md (ROWS="step forward")
+	@$(VPYTHON) -m benchmarks $(if $(ROWS),--rows $(ROWS))
 
 bench-accuracy: env $(PEERS)/stamp ## train ours and nnU-Net for the same MINUTES="2 5 15 45" on DATASET=path
 	@[ -n "$$DATASET" ] || { echo "Name the scans: make bench-accuracy DATASET=path"; exit 1; } >&2; \

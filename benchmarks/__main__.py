@@ -1,0 +1,78 @@
+"""Compare speed and memory with other libraries, and write RESULTS.md.
+
+python -m benchmarks                      all rows, as `make bench` does
+python -m benchmarks --rows forward step  these alone; the others keep their last figures
+"""
+
+import argparse
+import importlib.metadata
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed.pairs import PEERS, take_turns
+from benchmarks.speed.report import as_json, drops, machine, page
+from benchmarks.speed.rows import ROWS
+from nnunet_lib.files import read_json, replacing, write_json
+
+RESULTS, PAGE = Path("benchmarks/results.json"), Path("benchmarks/RESULTS.md")
+VERSIONS = ("nnunetv2", "monai", "torch", "dynamic-network-architectures", "batchgeneratorsv2")
+
+
+def main() -> None:
+    """Measure, write, and fail where a figure dropped."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    names = [row.name for row in ROWS]
+    parser.add_argument("--rows", nargs="+", choices=names, default=names)
+    parser.add_argument("--turns", type=int, help="how often each side works; a row's own if not")
+    chosen = parser.parse_args()
+    if not PEERS.exists():
+        raise SystemExit(f"{PEERS} is not there. 'make bench' makes it.")
+    values = read_json(RESULTS) if RESULTS.exists() else {"rows": {}}
+    for row in ROWS:
+        if row.name in chosen.rows:
+            print(f"{row.name}: {row.title} ...", flush=True)
+            turns = chosen.turns or row.turns
+            values["rows"][row.name] = as_json(row, take_turns(row.sides, turns))
+            for text, value in values["rows"][row.name]["figures"].items():
+                print(f"  {text}: {value:.3g}", flush=True)
+    values |= {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "versions": _versions()}
+    write_json(RESULTS, values)
+    last = committed()
+    with replacing(PAGE) as temporary:
+        temporary.write_text(page(ROWS, values, last, _about(values)), encoding="utf-8")
+    measured = {name: values["rows"][name]["figures"] for name in chosen.rows}
+    worse = list(drops(measured, last))
+    if worse:
+        raise SystemExit("Worse than the last committed run:\n" + "\n".join(worse))
+
+
+def committed() -> dict[str, dict[str, float]]:
+    """The figures of the last committed run, none if there was none."""
+    command = ["git", "show", f"HEAD:{RESULTS.as_posix()}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    rows = json.loads(done.stdout)["rows"] if done.returncode == 0 else {}
+    return {name: row["figures"] for name, row in rows.items()}
+
+
+def _versions() -> dict[str, str]:
+    program = (
+        "import importlib.metadata, sys; print(*map(importlib.metadata.version, sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [str(PEERS), "-c", program, *VERSIONS], capture_output=True, text=True, check=True
+    )
+    ours = {"tensorflow": importlib.metadata.version("tensorflow")}
+    return ours | dict(zip(VERSIONS, done.stdout.split(), strict=True))
+
+
+def _about(values: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in values["versions"].items())
+    return f"{values['machine']}; Python {sys.version.split()[0]}; {versions}; {values['date']}."
+
+
+if __name__ == "__main__":
+    main()

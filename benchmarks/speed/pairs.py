@@ -1,0 +1,124 @@
+"""Workers of both environments that are alive together and take turns."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+THREADS = "2"
+PEERS = Path(".venv-peers/bin/python")
+_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+
+
+class WorkerError(RuntimeError):
+    """A side of a comparison ended before it had answered."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """Who does the work: a name for people, and `module:function`, which prepares it."""
+
+    name: str
+    work: str
+    peer: bool = False
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one side needed, over all its turns.
+
+    Attributes:
+        seconds: one a turn.
+        bytes: by how much its process grew, the largest of its turns.
+        note: what the work said of itself.
+    """
+
+    seconds: tuple[float, ...]
+    bytes: int
+    note: str = ""
+
+    @property
+    def median(self) -> float:
+        """The middle of its turns, in seconds."""
+        return median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """Half the distance between the quartiles, as a share of the median."""
+        ordered = sorted(self.seconds)
+        quarter = len(ordered) // 4
+        return (ordered[-1 - quarter] - ordered[quarter]) / 2 / self.median
+
+
+class Worker:
+    """A process in one of the environments; see `benchmarks.speed.worker`."""
+
+    def __init__(self, side: Side) -> None:
+        self.side = side
+        python = str(PEERS) if side.peer else sys.executable
+        self.command = [python, "-m", "benchmarks.speed.worker", side.work]
+        variables = os.environ | dict.fromkeys(_LIMITS, THREADS)
+        if side.peer:
+            variables.pop("PYTHONPATH", None)
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=variables,
+        )
+        self.note = str(self._answer()["note"])
+
+    def turn(self) -> tuple[float, int]:
+        """Do the work once: seconds and bytes."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        answer = self._answer()
+        return float(answer["seconds"]), int(answer["bytes"])
+
+    def _answer(self) -> dict[str, float | str]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise WorkerError(
+                f"{self.side.name} ({self.side.work}) ended with code {self.process.wait()}. "
+                f"See why with: {' '.join(self.command)}"
+            )
+        return dict(json.loads(line))
+
+    def stop(self) -> None:
+        """End the process, whatever it does."""
+        self.process.kill()
+        self.process.wait()
+
+
+def take_turns(sides: Sequence[Side], turns: int) -> dict[str, Measured]:
+    """Let every side do its work `turns` times, one after the other, all of them alive.
+
+    The order is turned round each time, so that nobody always follows the same one.
+    """
+    workers: list[Worker] = []
+    try:
+        for side in sides:
+            workers.append(Worker(side))
+        found: dict[str, list[tuple[float, int]]] = {side.name: [] for side in sides}
+        for number in range(turns):
+            for worker in workers[:: 1 if number % 2 == 0 else -1]:
+                found[worker.side.name].append(worker.turn())
+    finally:
+        for worker in workers:
+            worker.stop()
+    return {
+        worker.side.name: Measured(
+            tuple(seconds for seconds, _ in found[worker.side.name]),
+            max(size for _, size in found[worker.side.name]),
+            worker.note,
+        )
+        for worker in workers
+    }
