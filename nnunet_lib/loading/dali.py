@@ -8,6 +8,7 @@ A machine without DALI gets an InputError that names the other loader, `twin.py`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from nnunet_lib.errors import InputError
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 Shape = tuple[int | None, ...]
+
+_VOXELS_AT_ONCE = 2**23
+"""Of the patches that are drawn together: each of DALI's operators holds as many in memory."""
+_PATCHES_AT_ONCE = 16
+"""More patches drawn together would save no more time."""
 
 
 def training_batches(
@@ -43,7 +49,7 @@ def training_batches(
         settings,
         channels,
         gpu is not None,
-        batch_size=settings.batch_size,
+        batch_size=settings.batch_size if gpu is not None else patches_at_once(settings),
         num_threads=settings.threads,
         device_id=gpu,
         seed=pipeline_seed(settings.seed, epoch, shard_id),
@@ -83,6 +89,16 @@ def benchmark_batches(cases: Sequence[CaseFiles], settings: LoaderSettings) -> t
     return _dataset(pipeline, settings.batch_size, settings.patch_size, channels)
 
 
+def patches_at_once(settings: LoaderSettings) -> int:
+    """Patches that a CPU draws together: whole batches, more than one if patches are small.
+
+    Each choice parts a batch in two, and the parts of a small batch are too few to keep all
+    threads busy. A GPU's batches stay there, where TensorFlow does not cut them.
+    """
+    patches = min(_PATCHES_AT_ONCE, _VOXELS_AT_ONCE // prod(settings.patch_size))
+    return settings.batch_size * max(1, patches // settings.batch_size)
+
+
 def _names(cases: Sequence[CaseFiles]) -> tuple[list[str], list[str]]:
     """File names of images and labels, made outside DALI's graph, which would slow this down."""
     return [str(case.image) for case in cases], [str(case.label) for case in cases]
@@ -94,14 +110,16 @@ def _dataset(pipeline: Any, batch_size: int, size: Shape, channels: int) -> tf.d
     import tensorflow as tf
 
     with tf.device("/cpu:0" if pipeline.device_id is None else "/gpu:0"):
-        return dali_tf.DALIDataset(
+        drawn = pipeline.max_batch_size
+        dataset = dali_tf.DALIDataset(
             pipeline=pipeline,
-            batch_size=batch_size,
-            output_shapes=((batch_size, *size, channels), (batch_size, *size, 1)),
+            batch_size=drawn,
+            output_shapes=((drawn, *size, channels), (drawn, *size, 1)),
             output_dtypes=(tf.float32, tf.uint8),
             num_threads=pipeline.num_threads,
             device_id=pipeline.device_id,
         )
+        return dataset if drawn == batch_size else dataset.rebatch(batch_size, drop_remainder=True)
 
 
 def _first_gpu() -> int | None:

@@ -1,23 +1,48 @@
 """What holds for DALI alone; what both loaders promise stands in test_batches.py."""
 
 import sys
+from typing import Any
 
 import pytest
 
 import nnunet_lib.loading
 from nnunet_lib.errors import InputError
 from nnunet_lib.loading import CaseFiles, LoaderSettings, training_batches
+from nnunet_lib.loading.dali import patches_at_once
 
 PATCH = (4, 5, 6)
 SETTINGS = LoaderSettings(batch_size=3, patch_size=PATCH)
 
 
-def test_training_uses_dali_itself(numbered_cases: list[CaseFiles]) -> None:
+@pytest.mark.parametrize(("dimensions", "patch"), [(3, PATCH), (2, PATCH[1:])])
+def test_training_uses_dali_itself(
+    numbered_cases: list[CaseFiles],
+    monkeypatch: pytest.MonkeyPatch,
+    dimensions: int,
+    patch: tuple[int, ...],
+) -> None:
     import nvidia.dali.plugin.tf as dali_tf
 
-    for dimensions, patch in ((3, PATCH), (2, PATCH[1:])):
-        settings = LoaderSettings(4, patch, dimensions=dimensions)
-        assert isinstance(training_batches(numbered_cases, settings), dali_tf.DALIDataset)
+    made, begin = [], dali_tf.DALIDataset.__init__
+
+    def noted(self: Any, **arguments: Any) -> None:
+        made.append(self)
+        begin(self, **arguments)
+
+    monkeypatch.setattr(dali_tf.DALIDataset, "__init__", noted)
+    batches = training_batches(numbered_cases, LoaderSettings(4, patch, dimensions=dimensions))
+    assert len(made) == 1
+    assert batches.element_spec[0].shape == (4, *patch, 1)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "patch", "drawn"),
+    [(2, (8, 8, 8), 16), (3, (8, 8, 8), 15), (20, (8, 8, 8), 20), (2, (128, 192, 160), 2)],
+)
+def test_small_patches_are_drawn_several_batches_at_a_time(
+    batch_size: int, patch: tuple[int, ...], drawn: int
+) -> None:
+    assert patches_at_once(LoaderSettings(batch_size, patch)) == drawn
 
 
 @pytest.mark.parametrize("missing", ["nvidia.dali", "nvidia.dali.plugin.tf"])
