@@ -31,6 +31,7 @@ class Profile:
         model_epochs: epochs of the model that lessons share (`trained_model`).
         ensemble_folds: into how many folds lesson 11 splits its cases (`cross_validated_model`).
         ensemble_epochs: epochs of each fold there.
+        fold_epochs: epochs of each fold of lesson 06's cross-validation.
         memory_gigabytes: the planner's budget for one training step; patch and batch follow.
         base_filters: channels of the finest level of the U-Net.
         small_batches: whether the planner keeps batches small, as suits a CPU.
@@ -51,6 +52,7 @@ class Profile:
     model_epochs: int
     ensemble_folds: int
     ensemble_epochs: int
+    fold_epochs: int
     memory_gigabytes: float
     base_filters: int
     small_batches: bool
@@ -74,6 +76,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             model_epochs=6,
             ensemble_folds=2,
             ensemble_epochs=3,
+            fold_epochs=2,
             memory_gigabytes=0.5,
             base_filters=8,
             small_batches=True,
@@ -94,6 +97,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             model_epochs=20,
             ensemble_folds=3,
             ensemble_epochs=8,
+            fold_epochs=8,
             memory_gigabytes=0.5,
             base_filters=16,
             small_batches=True,
@@ -114,6 +118,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             model_epochs=100,
             ensemble_folds=5,
             ensemble_epochs=100,
+            fold_epochs=40,
             memory_gigabytes=8.0,
             base_filters=32,
             small_batches=False,
