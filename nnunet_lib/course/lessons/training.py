@@ -41,7 +41,7 @@ from nnunet_lib.training.step import Step, make_step
 Batch = tuple[Any, Any]
 """Slices (n, *patch, channels) float32, and their labels (n, *patch, 1) uint8."""
 
-STEPS, EVERY = 200, 20
+STEPS, EVERY = 160, 20
 """Training steps behind a curve, and between two of its points."""
 VOLUMES = 4
 """That the slices of a batch come from."""

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from nnunet_lib.course.figures import BLUE, GREEN, ORANGE, PURPLE, VERMILION, new_figure
 from nnunet_lib.course.lessons.training import Curve
@@ -96,6 +97,7 @@ def spread_figure(scores: Sequence[Sequence[float]], histories: Sequence[Any]) -
     left.set(xlabel="epoch", ylabel="validation Dice", title="While training")
     right.set(xlabel="fold", ylabel="Dice of a case", title="At the end, and the fold's mean")
     right.set(xticks=range(len(scores)))
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
     for panel in (left, right):
         panel.set(ylim=(-0.02, 1.02))
         panel.grid(alpha=0.3)
