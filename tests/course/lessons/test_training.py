@@ -4,6 +4,7 @@ import itertools
 import json
 import shutil
 from dataclasses import replace
+from typing import get_args
 from unittest import mock
 
 import numpy as np
@@ -52,6 +53,7 @@ def watched(steps=80, held_out=None):
     return lesson.watch(learner, itertools.repeat(seen), seen, held_out or batch(1), steps)
 
 
+@pytest.mark.slow
 def test_one_batch_is_overfitted():
     curve = watched()
     assert curve.steps == (0, 20, 40, 60, 80)
@@ -65,12 +67,14 @@ def test_a_loop_that_never_updates_is_noticed(monkeypatch):
     assert curve.seen_dice[-1] == curve.seen_dice[0] < 0.95
 
 
+@pytest.mark.slow
 def test_gradients_that_are_clipped_away_are_noticed(monkeypatch):
     real = tf.clip_by_global_norm
     monkeypatch.setattr(tf, "clip_by_global_norm", lambda gradients, _: real(gradients, 0.0))
     assert watched(20).seen_dice[-1] < 0.95
 
 
+@pytest.mark.slow
 def test_a_learner_starts_again_from_the_same_weights():
     learner, seen = lesson.new_learner(PLAN), batch()
     first, second = (
@@ -79,6 +83,7 @@ def test_a_learner_starts_again_from_the_same_weights():
     assert first.seen_loss == pytest.approx(second.seen_loss, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_nonsense_is_learned_and_held_out_cases_show_it():
     image, label = batch()
     nonsense = (image, lesson.shifted_at_random(label, 0))
@@ -291,6 +296,7 @@ def test_a_seed_that_is_not_used_is_noticed(monkeypatch, prepared, whole, tmp_pa
     assert lesson.epochs_that_differ(runs.other_seed, whole) < SETTINGS.epochs
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_schedule_and_writes_it_down_twice(whole):
     assert lesson.recorded_rate_error(whole, SETTINGS) < 1e-6
     assert lesson.recorded_rate_error(whole, replace(SETTINGS, scheduler="cosine")) > 1e-6
@@ -307,6 +313,7 @@ def test_a_loop_that_forgets_the_schedule_is_noticed(monkeypatch, prepared, tmp_
     assert lesson.recorded_rate_error(runs.whole, SETTINGS) > 1e-6
 
 
+@pytest.mark.slow
 def test_a_log_that_says_something_else_is_noticed(whole, tmp_path):
     run = shutil.copytree(whole, tmp_path / "run")
     first, *others = (run / "metrics.jsonl").read_text().splitlines()
@@ -394,6 +401,6 @@ def test_figures_show_what_they_are_given():
     (grid,) = figures.folds_figure(split_folds(names, 5), names).axes
     assert grid.collections[0].get_array().sum() == 5
     (drawn,) = figures.schedules_figure(
-        [TrainingSettings(scheduler=name) for name in ("poly", "constant")]
+        [TrainingSettings(scheduler=name) for name in get_args(schedules.Scheduler)]
     ).axes
     assert drawn.get_lines()[0].get_ydata()[-1] == 0
