@@ -379,10 +379,15 @@ def draw_labels(rng):
         blobs = rng.choice(values, rng.integers(2, 4, 3), p=[0.4, 0.3, 0.3])
         label = blobs.repeat(2, 0).repeat(3, 1).repeat(2, 2).astype(np.uint8)
         shape = [int(size) for size in np.array(label.shape) + rng.choice([-1, 1, 3], 3)]
-        first, second = np.sort(shares_of(label, shape), axis=0)[[-1, -2]]
-        if (first - second).min() > 1e-6 and set(values) <= set(label.flat):
+        if set(values) <= set(label.flat) and least_lead(label, shape) > 1e-6:
             calls.append({"label": label, "shape": shape})
     return calls
+
+
+def least_lead(label, shape):
+    """How far, at worst, the largest share is above the second."""
+    second, first = np.sort(shares_of(label, shape), axis=0)[-2:]
+    return (first - second).min()
 
 
 def shares_of(label, shape):

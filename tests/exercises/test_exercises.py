@@ -7,9 +7,11 @@ its checks are tried with. One process a lesson runs them all.
 import re
 from collections import Counter
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import papermill
 import pytest
 
@@ -27,6 +29,7 @@ from nnunet_lib.course.exercises.notebooks import (
     solution_of,
     stub_of,
 )
+from nnunet_lib.course.exercises.values import Tolerance, difference, plain
 from nnunet_lib.course.exercises.worker import Checker
 from nnunet_lib.course.keeping import WORK_VARIABLE
 from nnunet_lib.course.runner import find_kernel
@@ -38,6 +41,7 @@ WITHOUT = {"00"}  # the quickstart shows what the others teach
 TO_COME = {"03", "04", "05", "06", "07", "08", "09", "10", "11"}
 """Lessons whose exercises are not written yet. Whoever adds a folder takes its number out."""
 SEEDS = (1, 2)
+DRAWS = 25
 _SECTION = re.compile(r"^# %% (\S+) \| (mistake|right): (.+)$", re.MULTILINE)
 
 each_lesson = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
@@ -163,6 +167,22 @@ def cases(choose):
         for folder in FOLDERS
         for case in choose(folder)
     ]
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), cases(lambda folder: [(n,) for n in load_exercises(folder)])
+)
+def test_every_draw_tells_each_mistake_from_the_right_answer_and_from_the_others(folder, name):
+    exercise = load_exercises(folder)[name]
+    near = Tolerance(exercise.relative, exercise.absolute)
+    mistakes = [mistake for mistake in exercise.mistakes if mistake.gives]
+    for seed in range(DRAWS):
+        calls = exercise.draw(np.random.default_rng(seed))
+        right = [plain(exercise.reference(**inputs)) for inputs in calls]
+        given = {m.name: [plain(m.gives(**inputs)) for inputs in calls] for m in mistakes}
+        for one, other in combinations({"right": right, **given}.items(), 2):
+            pairs = zip(one[1], other[1], strict=True)
+            assert any(difference(a, b, near) for a, b in pairs), (seed, one[0], other[0])
 
 
 @pytest.mark.parametrize(

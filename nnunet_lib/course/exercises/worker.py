@@ -134,6 +134,8 @@ def _answer(exercises: Mapping[str, Exercise], job: Mapping[str, Any]) -> dict[s
         return answer(job["exercise"], exercise, job["source"], job["seed"]).to_json()
     except InputError as error:
         return {"refused": str(error)}
+    except Exception as error:  # a fault of the checks themselves; the next answer is served
+        return {"refused": f"The checks of {job['exercise']} do not work: {error!r}"}
 
 
 def answer(identifier: str, exercise: Exercise, source: str, seed: int) -> Verdict:
