@@ -151,7 +151,7 @@ ORIGIN = Exercise(
 def draw_images(rng):
     calls = []
     for modality in ("CT", "MRI", "CT", "MRI", "MRI"):
-        mean, deviation = rng.uniform(20, 60), rng.uniform(10, 20)
+        mean, deviation = rng.uniform(40, 60), rng.uniform(10, 15)
         statistics = {
             "mean": mean,
             "standard_deviation": deviation,
