@@ -13,13 +13,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.speed.data_rows import DATA_ROWS
 from benchmarks.speed.pairs import PEERS, take_turns
 from benchmarks.speed.report import as_json, drops, machine, page
-from benchmarks.speed.rows import ROWS
+from benchmarks.speed.rows import ROWS as NETWORK_ROWS
 from nnunet_lib.files import read_json, replacing, write_json
 
+ROWS = (*DATA_ROWS, *NETWORK_ROWS)
 RESULTS, PAGE = Path("benchmarks/results.json"), Path("benchmarks/RESULTS.md")
-VERSIONS = ("nnunetv2", "monai", "torch", "dynamic-network-architectures", "batchgeneratorsv2")
+VERSIONS = (
+    "nnunetv2",
+    "monai",
+    "torch",
+    "dynamic-network-architectures",
+    "batchgeneratorsv2",
+    "medpy",
+)
 
 
 def main() -> None:

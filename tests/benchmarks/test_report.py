@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from benchmarks.speed.data_rows import DATA_ROWS
 from benchmarks.speed.pairs import Measured, Side
 from benchmarks.speed.report import NOISE, as_json, drops, figures_of, from_json, page
 from benchmarks.speed.rows import ROWS, Goal, Row, growth_ratio, time_ratio
@@ -53,7 +54,8 @@ def test_what_was_not_measured_before_cannot_drop(figures):
 
 
 def test_every_goal_is_about_sides_of_its_row():
-    assert len({row.name for row in ROWS}) == len(ROWS)
-    for row in ROWS:
-        result = {side.name: Measured((1.0,), 2**30) for side in row.sides}
+    rows = (*ROWS, *DATA_ROWS)
+    assert len({row.name for row in rows}) == len(rows)
+    for row in rows:
+        result = {side.name: Measured((1.0,), 2**30, "2% of a step") for side in row.sides}
         assert len(figures_of(row, result)) == len(row.goals)

@@ -1,0 +1,112 @@
+"""The rows about data: preprocessing, augmentation, loading, metrics, and the command line."""
+
+from collections.abc import Sequence
+
+from benchmarks.speed import data_inputs as data
+from benchmarks.speed import inputs
+from benchmarks.speed.pairs import Side
+from benchmarks.speed.rows import OURS, Goal, Result, Row, time_ratio
+from nnunet_lib.loading import AugmentationSettings
+
+_NNUNET, _MONAI, _MEDPY = "nnunetv2", "MONAI", "MedPy"
+_NAIVE = "naive DALI"
+_AUGMENTERS = {
+    "batchgeneratorsv2, 2 processes": "batchgenerators_processes",
+    "batchgeneratorsv2, 2 threads": "batchgenerators_threads",
+    "MONAI, 2 processes": "monai_processes",
+    "MONAI, 2 threads": "monai_threads",
+}
+_HOW = (
+    "This library and naive DALI zoom with cubic interpolation; batchgeneratorsv2 and MONAI, which "
+    "cannot, with linear. MONAI's cases are decoded in memory, all others' are read from files"
+)
+_BOUND = (
+    "Of processor time MONAI takes 10.6 ms a patch and this library 8, of which 2.5 read and crop, "
+    "2 make noise (13 when drawn), 1.2 blur, 1 zooms"
+)
+
+
+def _ours(work: str, name: str = OURS) -> Side:
+    return Side(name, f"benchmarks.speed.data_ours:{work}")
+
+
+def _peer(name: str, work: str) -> Side:
+    return Side(name, f"benchmarks.speed.data_peers:{work}", peer=True)
+
+
+def _preprocessing(name: str, scan: data.Scan, times_faster: float) -> Row:
+    shape, spacing, target = (
+        "x".join(f"{size:g}" for size in sizes) for sizes in (scan.shape, scan.spacing, scan.target)
+    )
+    title = (
+        "whole preprocessing of an image and a label of 2 classes in memory: crop, z-score, cubic "
+        f"and linear resampling of {shape} at {spacing} mm to {target} mm; without nnU-Net's list "
+        "of foreground voxels, which has no counterpart here"
+    )
+    goal = Goal("time / nnunetv2's", 1 / times_faster, time_ratio(OURS, _NNUNET))
+    return Row(f"preprocessing-{name}", title, (_ours(name), _peer(_NNUNET, name)), 9, (goal,))
+
+
+def _augmentation(
+    name: str, transforms: AugmentationSettings, prefix: str, *others: Side, reason: str
+) -> Row:
+    peers = [_peer(peer, f"{prefix}{work}") for peer, work in _AUGMENTERS.items()]
+    sides = (
+        _ours(f"{prefix}augmentation"),
+        _ours(f"{prefix}augmentation_twin", f"{OURS}, tf.data"),
+        *peers,
+        *others,
+    )
+    fastest = time_ratio(OURS, *_AUGMENTERS, *(side.name for side in others))
+    goal = Goal("time / the fastest peer's", 1 / 3, fastest, reason)
+    return Row(name, f"{data.in_words(transforms)}. {_HOW}", sides, 9, (goal,))
+
+
+def _python(name: str, work: str, title: str, limit: float) -> Row:
+    goal = Goal("seconds", limit, lambda result: result[OURS].median)
+    return Row(name, title, (_ours(work), _ours("bare_python", "Python alone")), 15, (goal,))
+
+
+def _share_in_note(result: Result) -> float:
+    """The percentage that the note begins with, as a share."""
+    return float(result[OURS].note.split("%")[0]) / 100
+
+
+DATA_ROWS: Sequence[Row] = (
+    _preprocessing("isotropic", data.ISOTROPIC, 10),
+    _preprocessing("anisotropic", data.ANISOTROPIC, 3),
+    _augmentation(
+        "augmentation", data.NVIDIA, "", _ours("augmentation_naive", _NAIVE), reason=_BOUND
+    ),
+    _augmentation(
+        "augmentation-nnunet",
+        data.NNUNET,
+        "nnunet_",
+        reason="Turning a patch alone takes 26 ms of processor time when drawn",
+    ),
+    Row(
+        "loading-wait",
+        "what a training step waits for its augmented batch of "
+        f"{inputs.BATCH} patches of {'x'.join(map(str, inputs.PATCH))}, with the U-Net of the step",
+        (_ours("loading_wait"),),
+        1,
+        (Goal("waiting / step", 0.03, _share_in_note),),
+    ),
+    Row(
+        "dice",
+        f"Dice of a pair of maps of {'x'.join(map(str, data.MAPS))}: of label maps here, of masks "
+        "in MedPy",
+        (_ours("overlap"), _peer(_MEDPY, "overlap")),
+        101,
+        (Goal("time / MedPy's", 1.0, time_ratio(OURS, _MEDPY)),),
+    ),
+    Row(
+        "hd95",
+        "HD95 of that pair; here with the mean surface distance and surface Dice",
+        (_ours("surfaces"), _peer(_MONAI, "surfaces")),
+        9,
+        (Goal("time / MONAI's", 1.0, time_ratio(OURS, _MONAI)),),
+    ),
+    _python("import", "import_library", "a fresh Python that imports nnunet_lib", 0.15),
+    _python("help", "command_help", "python -m nnunet_lib --help", 0.5),
+)

@@ -1,0 +1,53 @@
+"""What the rows about data give to both sides, and that this library's side can do it."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+from benchmarks.speed import data_inputs
+from benchmarks.speed.data_rows import DATA_ROWS
+
+OURS = sorted({side.work for row in DATA_ROWS for side in row.sides if not side.peer})
+
+
+@pytest.mark.parametrize("work", OURS)
+def test_the_work_that_a_row_names_is_there(work):
+    module, name = work.split(":")
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_a_list_of_transforms_says_those_that_are_drawn():
+    said = data_inputs.in_words(data_inputs.NNUNET)
+    assert "rotation (0.2; 30 degrees an axis)" in said
+    assert "low resolution (0.125; (0.5, 1.0))" in said
+    assert "rotation" not in data_inputs.in_words(data_inputs.NVIDIA)
+
+
+def test_scans_have_a_margin_and_two_structures_inside():
+    shape = data_inputs.ANISOTROPIC.shape
+    scan, label = data_inputs.scan_of(shape), data_inputs.label_of(shape)
+    assert scan[0, 0, 0] == 0
+    assert set(np.unique(label)) == {0, 1, 2}
+    assert (scan[label > 0] > 0).all()
+
+
+def test_the_two_maps_overlap_and_differ():
+    predicted, true = data_inputs.predicted_and_true()
+    assert 0.5 < (predicted & true).sum() / (predicted | true).sum() < 1
+
+
+def test_what_waits_is_read_from_the_note_in_the_report():
+    from benchmarks.speed.pairs import Measured
+
+    (row,) = [row for row in DATA_ROWS if row.name == "loading-wait"]
+    result = {side.name: Measured((1.0,), 0, "0.50% of a step") for side in row.sides}
+    assert row.goals[0].value(result) == pytest.approx(0.005)
+
+
+@pytest.mark.slow  # preprocesses and draws for real
+@pytest.mark.parametrize("name", ["anisotropic", "overlap", "surfaces", "augmentation_naive"])
+def test_the_work_can_be_done(name):
+    from benchmarks.speed import data_ours
+
+    assert getattr(data_ours, name)()() is not None
