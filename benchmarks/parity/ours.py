@@ -197,7 +197,7 @@ def _default_plans(known: Mapping[str, PlanningProblem], answers: Mapping[str, A
         for dimensions, theirs in plans.items()
     ]
     note = (
-        "By choice: the defaults are for a CPU (0.5 GB, 12 filters, 2 volumes or 32 slices a "
+        "By choice: the defaults are for a CPU (0.5 GB, 16 filters, 2 volumes or 32 slices a "
         "batch). `--memory 8 --base-filters 32 --no-small-batches` gives nnU-Net's, as above."
     )
     what = f"patch size by the library's own defaults, of {len(differ)} plans: those that differ"
