@@ -33,7 +33,7 @@ MAPS = (96, 128, 128)
 FOLDER = Path("build/benchmarks")
 CASES = 8
 PATCH = (64, 96, 80)
-DRAWN = 20
+DRAWN = 40
 """Batches a turn: many more than any side has ready before its turn begins."""
 
 FOREGROUND = 1 / 3

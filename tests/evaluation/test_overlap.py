@@ -29,7 +29,7 @@ def test_it_is_one_minus_scipys_dissimilarity(label, kind):
 @pytest.mark.parametrize("kind", [bool, np.uint8])
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
 def test_large_masks_are_counted_whole_whatever_their_layout(kind, axes):
-    prediction, truth = np.random.default_rng(0).integers(0, 2, (2, 70, 60, 50)).astype(kind)
+    prediction, truth = np.random.default_rng(0).integers(0, 2, (2, 70, 65, 60)).astype(kind)
     found = overlap_of(prediction.transpose(axes), truth.transpose(axes), 1)
     assert found == Overlap(
         int(prediction.sum()), int(truth.sum()), int((prediction * truth).sum())
