@@ -57,8 +57,8 @@ BILL = Exercise(
     mistakes=(
         Mistake(
             "short axis",
-            "Right for long axes. If the scan is shorter than the window, the fraction is negative. "
-            "How many windows does such an axis have, once it is padded?",
+            "Right for long axes. If a scan is shorter than the window, the fraction is negative:"
+            " how many windows does such an axis have, once it is padded?",
             gives=lambda shape, patch, overlap, flips: paper(
                 shape, patch, flips, lambda s, p: math.ceil((s - p) / (p * (1 - overlap))) + 1
             ),
@@ -337,7 +337,7 @@ def asymmetric(factors):
         classes = []
         for row in factors:
             ramps = np.meshgrid(*map(np.arange, image.shape), indexing="ij")
-            slope = sum(f * ramp for f, ramp in zip(row, ramps, strict=True))
+            slope = math.prod(1 + f * ramp for f, ramp in zip(row, ramps, strict=True))
             before = sum(f * np.roll(image, 1, axis) for axis, f in enumerate(row))
             classes.append(slope * image + before)
         return np.stack(classes, axis=-1)
@@ -445,7 +445,7 @@ def draw_answers(rng):
             {
                 "answers": [signal[s : s + length] + n for s, n in zip(starts, noise, strict=True)],
                 "starts": [int(start) for start in starts],
-                "weights": bell(length) * (rng.uniform(0.6, 1) if call else 1.0),
+                "weights": bell(length) * (rng.uniform(1.5, 3) if call else 1.0),
                 "size": size,
             }
         )
