@@ -158,7 +158,7 @@ def shares(length, step):
     distance = (np.arange(length) - (length - 1) / 2) / (length / 8)
     weights = -(distance**2) / 2
     first, second = weights[step:], weights[: length - step]
-    return second / (first - second)
+    return second - first
 
 
 # %% 10.shares | right: a logistic curve

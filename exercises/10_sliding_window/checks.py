@@ -117,7 +117,7 @@ def draw_windows(rng):
 def share_of(length, step, weight):
     first = np.array([weight(voxel) for voxel in range(step, length)])
     second = np.array([weight(voxel) for voxel in range(length - step)])
-    return second / (first + second)
+    return (second / (first + second)).tolist()  # compared with lists and arrays alike
 
 
 def middle(length):
@@ -245,6 +245,10 @@ def rounded_steps(size, length, overlap):
     return [step * number for number in range(len(exact))]
 
 
+def cut_off(size, length, overlap):
+    return (exact_starts(size, length, overlap) + 1e-9).astype(int).tolist()
+
+
 STARTS = Exercise(
     function="starts",
     draw=draw_axes,
@@ -303,9 +307,7 @@ STARTS = Exercise(
         Mistake(
             "cut off",
             "The number is right. But `int` and // cut off: 6.9 becomes 6. To the *nearest* voxel.",
-            gives=lambda size, length, overlap: (exact_starts(size, length, overlap) + 1e-9).astype(
-                int
-            ),
+            gives=cut_off,
         ),
         Mistake(
             "single window",
