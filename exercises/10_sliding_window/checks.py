@@ -228,9 +228,11 @@ def uneven(size, length, overlap):
 
 
 def drift(size, length, overlap):
-    """Whether rounding the step, and not the start, ends elsewhere."""
+    """Whether the rounded step ends elsewhere, and is not the longest step that is allowed."""
     exact = exact_starts(size, length, overlap)
-    return len(exact) > 2 and round(exact[1]) * (len(exact) - 1) != size - length
+    if len(exact) < 3 or round(exact[1]) == int(length * (1 - overlap)):
+        return False
+    return round(exact[1]) * (len(exact) - 1) != size - length
 
 
 def flush(size, length, overlap):
