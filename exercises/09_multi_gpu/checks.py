@@ -113,7 +113,7 @@ def draw_ranks(rng):
 def moved(starts, gradients, rate, times=1):
     """All steps at once: the sum of the means."""
     way = rate * times * np.mean(gradients, axis=1).sum(axis=0)
-    return [start - way for start in starts]
+    return [(start - way).tolist() for start in starts]
 
 
 START = Exercise(
