@@ -9,7 +9,7 @@ import numpy.typing as npt
 EmptyAs = Literal["undefined", "one"]
 """What Dice is where neither map has the class: undefined (nnU-Net), or 1 (NVIDIA)."""
 
-_PART = 2**18
+_PART = 2**17
 """Voxels compared at a time: few enough for the masks of both maps to stay in the cache."""
 
 
