@@ -244,7 +244,7 @@ def as_means(gradients, rate):
         v = np.average(gradients[:t] ** 2, axis=0, weights=0.999**age)
         weights = weights - rate * m / np.sqrt(v)
         path.append(weights)
-    return np.array(path)
+    return np.array(path).tolist()  # a list fits arrays, too
 
 
 def steps(move, first=0.9, second=0.999, power=2):
@@ -257,7 +257,7 @@ def steps(move, first=0.9, second=0.999, power=2):
                 m = first * m + (1 - first) * gradient
                 v = second * v + (1 - second) * gradient**power
                 path.append(path[-1] - rate * move(m, v, t))
-        return np.array(path[1:])
+        return np.array(path[1:]).tolist()
 
     return gives
 
@@ -278,7 +278,7 @@ ADAM = Exercise(
     properties=(
         Property(
             "there are the weights after each update",
-            lambda result, gradients, rate: result.shape == gradients.shape,
+            lambda result, gradients, rate: np.shape(result) == gradients.shape,
             "Return an array with a row for each update, of as many numbers as there are weights.",
         ),
     ),
@@ -332,7 +332,7 @@ def steps_of_gradients(gradients, rate):
         v = 0.999 * v + 0.001 * gradient**2
         weights = weights - rate * correction(t) * gradient / (np.sqrt(v) + 1e-7)
         path.append(weights)
-    return np.array(path)
+    return np.array(path).tolist()
 
 
 # 06.curve ------------------------------------------------------------------------------------
