@@ -31,7 +31,7 @@ unexport BROWSER
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env bundle course exercises bench bench-accuracy bench-parity test lint lab native lock clean
+.PHONY: help env bundle course exercises bench bench-accuracy test lint lab native lock clean
 
 help: ## print this list
 	@echo "Commands (each makes the environment first, if it needs it and it is not there):"
@@ -208,15 +208,12 @@ $(PEERS)/stamp: $(LOCKS)/peers.txt
 		"$$(grep -o 'torch==[0-9.]*' pyproject.toml)"; \
 	$(PIP_INSTALL) --no-deps -r $(LOCKS)/peers.txt; touch $@
 
-bench: env $(PEERS)/stamp ## compare speed and memory with others into benchmarks/RESULTS.md (ROWS="step forward")
-	@$(VPYTHON) -m benchmarks $(if $(ROWS),--rows $(ROWS))
+bench: env $(PEERS)/stamp ## compare results, speed and memory with others into benchmarks/RESULTS.md (ROWS="parity step", DATASET=path)
+	@$(VPYTHON) -m benchmarks $(if $(ROWS),--rows $(ROWS)) $${DATASET:+--dataset "$$DATASET"}
 
 bench-accuracy: env $(PEERS)/stamp ## train ours and nnU-Net for the same MINUTES="2 5 15 45" on DATASET=path
 	@[ -n "$$DATASET" ] || { echo "Name the scans: make bench-accuracy DATASET=path"; exit 1; } >&2; \
 	$(VPYTHON) -m benchmarks.accuracy --dataset "$$DATASET" --minutes $(MINUTES)
-
-bench-parity: env $(PEERS)/stamp ## see that results are nnU-Net's, MONAI's and others', into benchmarks/PARITY.md (DATASET=path)
-	@$(VPYTHON) -m benchmarks.parity $${DATASET:+--dataset "$$DATASET"}
 
 # Checks ------------------------------------------------------------------------------------------
 

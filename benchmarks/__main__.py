@@ -1,7 +1,8 @@
-"""Compare speed and memory with other libraries, and write RESULTS.md.
+"""Compare results, speed and memory with other libraries, and write RESULTS.md.
 
 python -m benchmarks                      all rows, as `make bench` does
 python -m benchmarks --rows forward step  these alone; the others keep their last figures
+python -m benchmarks --rows parity        only whether results are the same
 """
 
 import argparse
@@ -13,6 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.parity import live as parity
+from benchmarks.parity.live import compare
+from benchmarks.parity.page import section
 from benchmarks.speed.data_rows import DATA_ROWS
 from benchmarks.speed.pairs import PEERS, take_turns
 from benchmarks.speed.report import as_json, drops, machine, page
@@ -21,6 +25,7 @@ from nnunet_lib.files import read_json, replacing, write_json
 
 ROWS = (*DATA_ROWS, *NETWORK_ROWS)
 RESULTS, PAGE = Path("benchmarks/results.json"), Path("benchmarks/RESULTS.md")
+PARITY = "parity"
 VERSIONS = (
     "nnunetv2",
     "monai",
@@ -34,12 +39,14 @@ VERSIONS = (
 def main() -> None:
     """Measure, write, and fail where a figure dropped."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    names = [row.name for row in ROWS]
+    names = [PARITY, *(row.name for row in ROWS)]
     parser.add_argument("--rows", nargs="+", choices=names, default=names)
     parser.add_argument("--turns", type=int, help="how often each side works; a row's own if not")
+    parser.add_argument("--dataset", type=Path, help="a folder in MSD layout, for real scans")
     chosen = parser.parse_args()
     if not PEERS.exists():
         raise SystemExit(f"{PEERS} is not there. 'make bench' makes it.")
+    found = compare(chosen.dataset) if PARITY in chosen.rows else []
     values = read_json(RESULTS) if RESULTS.exists() else {"rows": {}}
     for row in ROWS:
         if row.name in chosen.rows:
@@ -51,12 +58,19 @@ def main() -> None:
     values |= {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "versions": _versions()}
     write_json(RESULTS, values)
     last = committed()
-    with replacing(PAGE) as temporary:
-        temporary.write_text(page(ROWS, values, last, _about(values)), encoding="utf-8")
-    measured = {name: values["rows"][name]["figures"] for name in chosen.rows}
+    _write_page(page(ROWS, values, last, _about(values)))
+    measured = {name: values["rows"][name]["figures"] for name in chosen.rows if name != PARITY}
     worse = list(drops(measured, last))
+    worse += [f"{PARITY}: {row.quantity} is {row.worst:.3g}." for row in found if not row.held]
     if worse:
-        raise SystemExit("Worse than the last committed run:\n" + "\n".join(worse))
+        raise SystemExit("Worse than the last committed run or than a bound:\n" + "\n".join(worse))
+
+
+def _write_page(fast: str) -> None:
+    """What was measured, and below it the last comparison of results."""
+    right = [section(read_json(parity.RESULTS))] if parity.RESULTS.exists() else []
+    with replacing(PAGE) as temporary:
+        temporary.write_text("\n".join([fast, *right]), encoding="utf-8")
 
 
 def committed() -> dict[str, dict[str, float]]:

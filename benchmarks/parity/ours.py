@@ -30,6 +30,7 @@ from nnunet_lib.planning import (
     Plan,
     PlannerSettings,
 )
+from nnunet_lib.planning.planner import SMALL_BATCH
 
 Arrays = Mapping[str, np.ndarray]
 REFERENCES = Path(__file__).parent / "references"
@@ -196,8 +197,10 @@ def _default_plans(known: Mapping[str, PlanningProblem], answers: Mapping[str, A
         for name, plans in answers.items()
         for dimensions, theirs in plans.items()
     ]
+    ours = PlannerSettings()
     note = (
-        "By choice: the defaults are for a CPU (0.5 GB, 16 filters, 2 volumes or 32 slices a "
+        f"By choice: the defaults are for a CPU ({ours.memory_gigabytes:g} GB, "
+        f"{ours.base_filters} filters, {SMALL_BATCH[3]} volumes or {SMALL_BATCH[2]} slices a "
         "batch). `--memory 8 --base-filters 32 --no-small-batches` gives nnU-Net's, as above."
     )
     what = f"patch size by the library's own defaults, of {len(differ)} plans: those that differ"

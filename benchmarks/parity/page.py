@@ -1,37 +1,36 @@
-"""PARITY.md: the rows, and the plans."""
+"""The section "Right" of RESULTS.md."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.parity.ours import Row
 from nnunet_lib.planning.plan import times
 
 
-def page(rows: Iterable[Row], plans: Mapping[str, Any], versions: Mapping[str, str]) -> str:
-    """Rows, the planner's outcomes, and whose versions answered."""
+def section(values: Mapping[str, Any]) -> str:
+    """What parity.json holds: the rows, the plans, and whose versions answered."""
+    rows = [Row(**row) for row in values["rows"]]
+    versions = ", ".join(f"{name} {version}" for name, version in values["versions"].items())
+    scan = "A real scan is among the cases" if values["scan"] else "No real scan is among the cases"
     return "\n".join(
         [
-            "# As right as the reference",
-            "",
-            "Written by `make bench-parity`, never by hand; the tests hold the same rows with "
-            "smaller inputs and committed answers.",
+            "## Right",
             "",
             "The same input for each side; the worst difference over all cases. Without a bound, "
-            "the two differ by choice or convention, and the note says how.",
+            "the two differ by choice or convention, and the note says how. The tests hold the "
+            f"same rows with smaller inputs and committed answers. {scan}. Peers: {versions}.",
             "",
             "| quantity | against | bound | worst | | note |",
             "| --- | --- | --- | --- | --- | --- |",
-            *(_line(row) for row in rows),
+            *map(_line, rows),
             "",
-            "## The plans that both planners make",
+            "### The plans that both planners make",
             "",
             "nnU-Net's, with 8 GB; the rows above count where the library's differ.",
             "",
             "| dataset | | axes | spacing (mm) | patch | batch | strides | kernels |",
             "| --- | --- | --- | --- | --- | --- | --- | --- |",
-            *_plans(plans),
-            "",
-            "Peers: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+            *values["plans"],
             "",
         ]
     )
@@ -43,7 +42,8 @@ def _line(row: Row) -> str:
     return f"| {row.quantity} | {row.peer} | {bound} | {row.worst:.2g} | {outcome} | {row.note} |"
 
 
-def _plans(plans: Mapping[str, Any]) -> Iterator[str]:
+def plan_lines(plans: Mapping[str, Any]) -> Iterator[str]:
+    """One line of the table for each of nnU-Net's plans, as planning.json has them."""
     for name, configurations in plans.items():
         for dimensions, plan in configurations.items():
             axes = "".join("zyx"[axis] for axis in plan["axis_order"])

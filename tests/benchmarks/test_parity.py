@@ -1,16 +1,16 @@
 """Parity with nnU-Net, MONAI, MedPy and surface-distance, from answers that are committed.
 
-`python -m benchmarks.parity --references` made them, in an environment of the peers' own.
+`python -m benchmarks.parity` made them, in an environment of the peers' own.
 """
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from benchmarks.parity.ours import FILES, REFERENCES, Row, load, rows_of
-from benchmarks.parity.page import page
+from benchmarks.parity.page import plan_lines, section
 from nnunet_lib.evaluation import surface
 from nnunet_lib.inference import windows
 from nnunet_lib.model import blocks
@@ -105,13 +105,22 @@ def test_what_is_no_number_is_not_held():
     assert replace(row, worst=1e-3).held
 
 
-def test_the_page_says_what_was_held_and_what_was_not():
+def test_the_section_says_what_was_held_and_what_was_not():
     row = Row("something", "a peer", 1e-3, 2e-3, "because")
-    text = page([row, replace(row, worst=0.0), replace(row, bound=None)], {}, {"peer": "1"})
+    rows = [row, replace(row, worst=0.0), replace(row, bound=None)]
+    text = section(
+        {
+            "rows": [asdict(row) for row in rows],
+            "scan": False,
+            "plans": list(plan_lines(load(REFERENCES, "planning"))),
+            "versions": {"peer": "1"},
+        }
+    )
     lines = [line for line in text.splitlines() if "something" in line]
     assert ["**not held**" in line for line in lines] == [True, False, False]
     assert ["| held |" in line for line in lines] == [False, True, False]
-    assert "peer 1" in text
+    assert "Peers: peer 1." in text
+    assert "| Prostate | 3D | zyx | 3.6 x 0.625 x 0.625 | 20 x 320 x 256 | 2 | 111 122" in text
 
 
 def test_the_answers_are_small_and_name_their_makers():
