@@ -4,6 +4,11 @@
 are in spatial order (z, y, x), without axes for batch and channels.
 """
 
+import os
+from itertools import pairwise
+from math import prod
+from pathlib import Path
+
 import numpy as np
 
 PATCH = (40, 56, 40)
@@ -16,8 +21,23 @@ HEADS = 3
 HEAD_WEIGHTS = (4 / 7, 2 / 7, 1 / 7)
 IMAGE = (80, 112, 80)
 """27 windows of PATCH with an overlap of one half."""
+SMALL_IMAGE = (60, 84, 60)
+"""8 windows."""
 SCAN = (512, 512, 400)
 COARSE_SCAN = (256, 256, 200)
+REAL_SCAN = "BENCHMARK_SCAN"
+"""The environment variable that names the folder of a real scan, where a row is about one."""
+CONVOLUTIONS = {
+    32: (64, 80, 80),
+    64: (40, 40, 64),
+    128: (20, 32, 40),
+    256: (16, 20, 20),
+    320: (16,) * 3,
+}
+"""Grids on which a 3x3x3 convolution of so many channels to as many is the same work."""
+MATRIX = 2048
+COPIED = 2**28
+"""Bytes."""
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -28,3 +48,30 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 def labels(*shape: int, seed: int = 0) -> np.ndarray:
     """Random labels below CLASSES, uint8."""
     return np.random.RandomState(seed).randint(0, CLASSES, shape).astype(np.uint8)
+
+
+def image(shape: tuple[int, ...] = IMAGE) -> np.ndarray:
+    """What the network segments: the real scan if there is one, else noise of that shape."""
+    folder = os.environ.get(REAL_SCAN)
+    return np.load(Path(folder) / "image.npy") if folder else noise(*shape)
+
+
+def forward_flops() -> float:
+    """Floating-point operations of the network's convolutions for one batch, two a product."""
+    voxels = [BATCH * prod(PATCH) / 8**level for level in range(len(FILTERS))]
+    entering = (1, *FILTERS)
+    down = (
+        n * 27 * (come * own + own * own)
+        for n, come, own in zip(voxels, entering, FILTERS, strict=False)
+    )
+    up = (  # the transposed convolution, then two on twice the channels and on their own
+        n * (below * own + 27 * (2 * own * own + own * own))
+        for n, (own, below) in zip(voxels, pairwise(FILTERS), strict=False)
+    )
+    return 2 * (sum(down) + sum(up) + voxels[0] * FILTERS[0] * CLASSES)
+
+
+def convolution_flops() -> float:
+    """Floating-point operations of one of `CONVOLUTIONS`."""
+    channels, grid = next(iter(CONVOLUTIONS.items()))
+    return 2.0 * 27 * channels**2 * prod(grid)

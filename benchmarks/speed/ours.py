@@ -1,5 +1,7 @@
 """The work of the pairs, done by this library. Each function prepares it and returns it."""
 
+import time
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -7,7 +9,9 @@ import tensorflow as tf
 
 from benchmarks.speed import inputs
 from benchmarks.speed.worker import Work
-from nnunet_lib.inference import InferenceSettings, predict_logits, sliding_window
+from nnunet_lib.datasets import Volume
+from nnunet_lib.distributed import ALONE, Ranks
+from nnunet_lib.inference import InferenceSettings, predict_logits, predict_volume, sliding_window
 from nnunet_lib.model import as_network, build_unet
 from nnunet_lib.model.network import Network
 from nnunet_lib.planning import Normalisation, Plan
@@ -17,28 +21,35 @@ from nnunet_lib.training.optimisers import make_optimiser
 from nnunet_lib.training.step import make_step
 
 STRIDES = ((1, 1, 1), *((2, 2, 2),) * (len(inputs.FILTERS) - 1))
-PLAN = Plan(
-    dataset="pairs",
-    dimensions=3,
-    channels=("MRI",),
-    labels=("background", "a", "b"),
-    axis_order=(0, 1, 2),
-    target_spacing=(1.0, 1.0, 1.0),
-    normalisation=(Normalisation("z_score"),),
-    patch_size=inputs.PATCH,
-    batch_size=inputs.BATCH,
-    strides=STRIDES,
-    kernels=((3, 3, 3),) * len(STRIDES),
-    filters=inputs.FILTERS,
-)
+
+
+def plan_of(classes: int = inputs.CLASSES, target_spacing: float = 1.0) -> Plan:
+    """The plan of the pairs."""
+    return Plan(
+        dataset="pairs",
+        dimensions=3,
+        channels=("MRI",),
+        labels=("background", *(f"class {value}" for value in range(1, classes))),
+        axis_order=(0, 1, 2),
+        target_spacing=(target_spacing,) * 3,
+        normalisation=(Normalisation("z_score"),),
+        patch_size=inputs.PATCH,
+        batch_size=inputs.BATCH,
+        strides=STRIDES,
+        kernels=((3, 3, 3),) * len(STRIDES),
+        filters=inputs.FILTERS,
+    )
+
+
+PLAN = plan_of()
 HALF = InferenceSettings(overlap=0.5, window_batch_size=1)
 ZEROS = np.zeros((1, *inputs.PATCH, inputs.CLASSES), np.float32)
 
 
-def training_step() -> Work:
+def training_step(ranks: Ranks = ALONE) -> Work:
     """Forward, deep supervision, backward, clipping, Adam."""
     settings, model = TrainingSettings(), build_unet(PLAN)
-    step = make_step(model, make_optimiser(settings), PLAN, settings)
+    step = make_step(model, make_optimiser(settings), PLAN, settings, ranks)
     image = tf.constant(inputs.noise(inputs.BATCH, *inputs.PATCH, 1))
     label = tf.constant(inputs.labels(inputs.BATCH, *inputs.PATCH, 1))
     return lambda: float(step(image, label))
@@ -51,14 +62,22 @@ def forward() -> Work:
 
 
 def whole_case() -> Work:
-    """Sliding window over a case, 27 windows."""
-    return partial(predict_logits, _network(), inputs.noise(*inputs.IMAGE, 1), PLAN, HALF)
+    """Sliding window over a case."""
+    return _predict(inputs.image(), HALF)
 
 
-def whole_case_with_flips() -> Work:
+def small_case() -> Work:
+    """The same over a smaller case."""
+    return _predict(inputs.noise(*inputs.SMALL_IMAGE), HALF)
+
+
+def small_case_with_flips() -> Work:
     """The same, averaged over all 8 flips of the case."""
-    flips = InferenceSettings(tta=True, overlap=0.5, window_batch_size=1)
-    return partial(predict_logits, _network(), inputs.noise(*inputs.IMAGE, 1), PLAN, flips)
+    return _predict(inputs.noise(*inputs.SMALL_IMAGE), replace(HALF, tta=True))
+
+
+def _predict(image: np.ndarray, settings: InferenceSettings) -> Work:
+    return partial(predict_logits, _network(), image[..., np.newaxis], PLAN, settings)
 
 
 def stitching() -> Work:
@@ -77,28 +96,38 @@ def logits_to_scan() -> Work:
     return lambda: resample_logits(coarse, inputs.SCAN, (2.0,) * 3, (1.0,) * 3)
 
 
-def convolution_peak() -> Work:
-    """The fastest lone 3x3x3 convolution over 32 to 320 channels, as GFLOP/s in the note."""
-    speeds = {width: _convolution_speed(width) for width in (32, 64, 128, 256, 320)}
-    best = max(speeds, key=lambda width: speeds[width])
-    note = f"{speeds[best] / 1e9:.0f} GFLOP/s at {best} channels"
-    return lambda: note
+def whole_prediction() -> Work:
+    """The same scan, given in memory: normalised, predicted and brought back as labels."""
+    image = Volume(np.ones((*inputs.SCAN, 1), np.float32), np.eye(4), (1.0, 1.0, 1.0))
+    return lambda: predict_volume(lambda patches: ZEROS, image, PLAN, HALF).labels.shape
 
 
-def _convolution_speed(channels: int) -> float:
-    import time
+def convolution() -> Work:
+    """The fastest lone 3x3x3 convolution over 32 to 320 channels, which are equal work."""
+    works = {channels: _convolution(channels) for channels in inputs.CONVOLUTIONS}
+    seconds = {channels: min(_timed(work) for _ in range(3)) for channels, work in works.items()}
+    fastest = min(seconds, key=lambda channels: seconds[channels])
+    return lambda: (works[fastest](), f"{fastest} channels")[1]
 
-    size = max(8, 40 * 32 // channels)
-    image = tf.random.normal((inputs.BATCH, size, size, size, channels))
+
+def _convolution(channels: int) -> Work:
+    image = tf.random.normal((1, *inputs.CONVOLUTIONS[channels], channels))
     kernel = tf.random.normal((3, 3, 3, channels, channels))
     convolve = tf.function(lambda: tf.nn.conv3d(image, kernel, [1] * 5, "SAME"))
     convolve()
-    best = float("inf")
-    for _ in range(5):
-        began = time.perf_counter()
-        convolve().numpy()
-        best = min(best, time.perf_counter() - began)
-    return 2 * 27 * channels**2 * inputs.BATCH * size**3 / best
+    return lambda: convolve().numpy()
+
+
+def _timed(work: Work) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def matrix_product() -> Work:
+    """A large matrix product."""
+    left, right = tf.random.normal((2, inputs.MATRIX, inputs.MATRIX))
+    return lambda: tf.matmul(left, right).numpy()
 
 
 def _network() -> Network:

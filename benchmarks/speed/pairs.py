@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -20,7 +20,7 @@ class WorkerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Side:
-    """Who does the work: a name for people, and `module:function`, which prepares it."""
+    """Who does the work: a name for people, and `module:function:arguments`, which prepares it."""
 
     name: str
     work: str
@@ -33,7 +33,7 @@ class Measured:
 
     Attributes:
         seconds: one a turn.
-        bytes: by how much its process grew, the largest of its turns.
+        bytes: by how much its process had grown since it was prepared, the largest of its turns.
         note: what the work said of itself.
     """
 
@@ -47,6 +47,11 @@ class Measured:
         return median(self.seconds)
 
     @property
+    def best(self) -> float:
+        """The fastest of its turns, in seconds."""
+        return min(self.seconds)
+
+    @property
     def spread(self) -> float:
         """Half the distance between the quartiles, as a share of the median."""
         ordered = sorted(self.seconds)
@@ -57,11 +62,11 @@ class Measured:
 class Worker:
     """A process in one of the environments; see `benchmarks.speed.worker`."""
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: Side, environment: Mapping[str, str] | None = None) -> None:
         self.side = side
         python = str(PEERS) if side.peer else sys.executable
         self.command = [python, "-m", "benchmarks.speed.worker", side.work]
-        variables = os.environ | dict.fromkeys(_LIMITS, THREADS)
+        variables = os.environ | dict.fromkeys(_LIMITS, THREADS) | dict(environment or {})
         if side.peer:
             variables.pop("PYTHONPATH", None)
         self.process = subprocess.Popen(
@@ -98,15 +103,22 @@ class Worker:
         self.process.wait()
 
 
-def take_turns(sides: Sequence[Side], turns: int) -> dict[str, Measured]:
+def take_turns(
+    sides: Sequence[Side], turns: int, environment: Mapping[str, str] | None = None
+) -> dict[str, Measured]:
     """Let every side do its work `turns` times, one after the other, all of them alive.
 
     The order is turned round each time, so that nobody always follows the same one.
+
+    Args:
+        sides: who does it.
+        turns: how often each does.
+        environment: variables for all of them.
     """
     workers: list[Worker] = []
     try:
         for side in sides:
-            workers.append(Worker(side))
+            workers.append(Worker(side, environment))
         found: dict[str, list[tuple[float, int]]] = {side.name: [] for side in sides}
         for number in range(turns):
             for worker in workers[:: 1 if number % 2 == 0 else -1]:

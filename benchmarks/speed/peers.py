@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from monai.inferers import sliding_window_inference
@@ -114,20 +115,26 @@ def _forward(network: nn.Module) -> Work:
 
 def whole_case_nnunet() -> Work:
     """nnU-Net's sliding window with its own Gaussian (sigma an eighth of the patch)."""
-    return _nnunet(plain_conv_unet(deep_supervision=False), mirror=False)
+    return _nnunet(plain_conv_unet(deep_supervision=False), inputs.image())
 
 
-def whole_case_nnunet_with_flips() -> Work:
+def small_case_nnunet() -> Work:
+    """The same over a smaller case."""
+    return _nnunet(plain_conv_unet(deep_supervision=False), inputs.noise(*inputs.SMALL_IMAGE))
+
+
+def small_case_nnunet_with_flips() -> Work:
     """The same with all 8 flips, of each window."""
-    return _nnunet(plain_conv_unet(deep_supervision=False), mirror=True)
+    network = plain_conv_unet(deep_supervision=False)
+    return _nnunet(network, inputs.noise(*inputs.SMALL_IMAGE), mirror=True)
 
 
 def stitching_nnunet() -> Work:
     """nnU-Net's sliding window with a network that costs nothing."""
-    return _nnunet(_Nothing(), mirror=False)
+    return _nnunet(_Nothing(), inputs.noise(*inputs.IMAGE))
 
 
-def _nnunet(network: nn.Module, mirror: bool) -> Work:
+def _nnunet(network: nn.Module, image: np.ndarray, mirror: bool = False) -> Work:
     predictor = nnUNetPredictor(
         tile_step_size=0.5,
         use_mirroring=mirror,
@@ -139,8 +146,8 @@ def _nnunet(network: nn.Module, mirror: bool) -> Work:
     predictor.allowed_mirroring_axes = (0, 1, 2) if mirror else None
     predictor.configuration_manager = _Patch()
     predictor.label_manager = _Heads()
-    image = torch.from_numpy(inputs.noise(1, *inputs.IMAGE))
-    return _without_gradients(partial(predictor.predict_sliding_window_return_logits, image))
+    channels = torch.from_numpy(image)[None]  # (1, z, y, x)
+    return _without_gradients(partial(predictor.predict_sliding_window_return_logits, channels))
 
 
 class _Patch:
@@ -169,19 +176,19 @@ class _Nothing(nn.Module):
 
 def whole_case_monai() -> Work:
     """MONAI's sliding window with its Gaussian, around DynUNet."""
-    return _monai(dyn_unet(deep_supervision=False).eval())
+    return _monai(dyn_unet(deep_supervision=False).eval(), inputs.image())
 
 
 def stitching_monai() -> Work:
     """MONAI's sliding window with a network that costs nothing."""
-    return _monai(_Nothing())
+    return _monai(_Nothing(), inputs.noise(*inputs.IMAGE))
 
 
-def _monai(network: Network) -> Work:
-    image = torch.from_numpy(inputs.noise(1, 1, *inputs.IMAGE))
+def _monai(network: Network, image: np.ndarray) -> Work:
+    batch = torch.from_numpy(image)[None, None]  # (1, 1, z, y, x)
     arguments = {"overlap": 0.5, "mode": "gaussian"}
     return _without_gradients(
-        partial(sliding_window_inference, image, inputs.PATCH, 1, network, **arguments)
+        partial(sliding_window_inference, batch, inputs.PATCH, 1, network, **arguments)
     )
 
 
@@ -201,31 +208,10 @@ def _logits_to_scan(resample: Callable[..., Any]) -> Work:
     return lambda: resample(coarse, inputs.SCAN, *spacings, is_seg=False)
 
 
-def matrix_peak() -> Work:
-    """A large matrix product and a large copy, in the note."""
-    note = f"{_matrix_speed() / 1e9:.0f} GFLOP/s; copy {_copy_speed() / 1e9:.1f} GB/s"
-    return lambda: note
-
-
-def _matrix_speed(size: int = 2048) -> float:
-    left, right = torch.randn(size, size), torch.randn(size, size)
-    return 2 * size**3 / _fastest(lambda: left @ right)
-
-
-def _copy_speed(size: int = 2**26) -> float:
-    source, goal = torch.ones(size), torch.empty(size)
-    return 2 * 4 * size / _fastest(lambda: goal.copy_(source))  # read and written
-
-
-def _fastest(work: Work, turns: int = 7) -> float:
-    import time
-
-    best = float("inf")
-    for _ in range(turns):
-        began = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - began)
-    return best
+def large_copy() -> Work:
+    """A copy of memory, on both threads."""
+    source = torch.ones(inputs.COPIED // 4)
+    return partial(torch.empty_like(source).copy_, source)
 
 
 def _without_gradients(work: Work) -> Work:

@@ -2,14 +2,16 @@
 
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import psutil
+from matplotlib.figure import Figure
 
 from benchmarks.speed.pairs import Measured
-from benchmarks.speed.rows import Goal, Row
+from benchmarks.speed.rows import Goal, Row, exponent
 
 NOISE = 0.25
 """A figure may be worse than the last run's by this share before it counts as a drop: runs of one
@@ -22,13 +24,16 @@ def figures_of(row: Row, result: Mapping[str, Measured]) -> dict[str, float]:
     return {goal.text: goal.value(result) for goal in row.goals}
 
 
-def drops(figures: Figures, last: Figures) -> Iterator[str]:
-    """One sentence for each figure that is worse than the last run's, beyond noise."""
-    for name, row in figures.items():
-        for text, value in row.items():
-            before = last.get(name, {}).get(text)
-            if before is not None and value > before * (1 + NOISE):
-                yield f"{name}: {text} is {value:.3g}, and was {before:.3g}."
+def drops(rows: Sequence[Row], figures: Figures, last: Figures) -> Iterator[str]:
+    """One sentence for each figure with a goal that is worse than the last run's, beyond noise."""
+    for row in rows:
+        for goal in row.goals if row.name in figures else ():
+            value = figures[row.name][goal.text]
+            before = last.get(row.name, {}).get(goal.text)
+            if goal.limit is None or before is None:
+                continue
+            if not goal.is_as_good_as(before, value, NOISE):
+                yield f"{row.name}: {goal.text} is {value:.3g}, and was {before:.3g}."
 
 
 def as_json(row: Row, result: Mapping[str, Measured]) -> dict[str, Any]:
@@ -57,65 +62,120 @@ def machine() -> str:
     return f"{processor}, {os.cpu_count()} cores, {memory:.0f} GiB of memory"
 
 
+FIGURE = "growth.png"
+_FIGURES = ("row", "figure", "value", "last run", "goal", "")
+_SIDES = ("row", "side", "median", "spread", "turns", "growth (MiB)", "note")
+_HEAD = """# Side by side with others
+
+Written by `make bench`, never by hand. Every row does the same work with each library, on seeded
+data, two threads each; the processes are alive together and take turns. A ratio of times below 1
+says that this library needs less. A figure with a goal that gets worse by more than {noise:.0%}
+against the last committed run of the same machine fails the command: single runs differed by up to
+so much. Whether the results agree is in [PARITY.md](PARITY.md), what is learned in the same time in
+[ACCURACY.md](ACCURACY.md).
+
+{about}
+"""
+_GROWTH = """## How cost grows
+
+The law c · size^k that fits the medians best: with k = 1 cost grows with the work, with k = 0 not
+at all.
+
+![{alt_text}]({figure})
+"""
+_SOURCES = """## What the figures were made from
+
+Growth is how far the process's resident memory was at most above what it was before its first turn;
+spread is half the distance between the quartiles.
+"""
+
+
 def page(rows: Sequence[Row], values: Mapping[str, Any], last: Figures, about: str) -> str:
     """RESULTS.md: the figures first, then what they were made from."""
     shown = [row for row in rows if row.name in values["rows"]]
     results = {row.name: from_json(values["rows"][row.name]) for row in shown}
-    figures = [
-        line for row in shown for line in _figure_rows(row, results[row.name], last.get(row.name))
+    growing = [row for row in shown if row.growth]
+    pairs = [row for row in shown if not row.growth]
+    parts = [
+        _HEAD.format(noise=NOISE, about=about),
+        _table(_FIGURES, _figures(pairs, results, last)),
+        _GROWTH.format(alt_text=alt_text(growing, results), figure=FIGURE) if growing else "",
+        _table(_FIGURES, _figures(growing, results, last)) if growing else "",
+        "## The work of each row\n",
+        "\n".join(f"- **{row.name}**: {row.title}." for row in shown) + "\n",
+        _SOURCES,
+        _table(_SIDES, _sides(results)),
     ]
-    times = [
-        f"| {row.name} | {name} | {_seconds(one.median)} | {one.spread:.0%} | "
-        f"{len(one.seconds)} | {one.bytes / 2**20:.0f} | {one.note} |"
-        for row in shown
-        for name, one in results[row.name].items()
+    return "\n".join(part for part in parts if part)
+
+
+def alt_text(rows: Sequence[Row], results: Mapping[str, Mapping[str, Measured]]) -> str:
+    """What the figure of growth shows, in words."""
+    said = [
+        f"{row.title}: " + "; ".join(f"{text} = {value:.2g}" for text, value in laws)
+        for row in rows
+        if (laws := figures_of(row, results[row.name]).items())
     ]
-    return "\n".join(
-        [
-            "# Side by side with others",
-            "",
-            "Written by `make bench`, never by hand. Every row does the same work with each "
-            "library, on seeded data, two threads each; the processes are alive together and take "
-            "turns. A ratio below 1 says that this library needs less.",
-            "",
-            about,
-            "",
-            "| row | figure | value | last run | goal | |",
-            "| --- | --- | --- | --- | --- | --- |",
-            *figures,
-            "",
-            "## The work of each row",
-            "",
-            *(f"- **{row.name}**: {row.title}." for row in shown),
-            "",
-            "## What the figures were made from",
-            "",
-            "Growth is the largest growth of the process's resident memory during a turn, and "
-            "spread half the distance between the quartiles.",
-            "",
-            "| row | side | median | spread | turns | growth (MiB) | note |",
-            "| --- | --- | --- | --- | --- | --- | --- |",
-            *times,
-            "",
-        ]
+    return "Time and memory against size, on logarithmic axes. " + ". ".join(said) + "."
+
+
+def draw(rows: Sequence[Row], results: Mapping[str, Mapping[str, Measured]]) -> Figure:
+    """A column a row: time above, memory below, what was measured and the fitted law."""
+    figure = Figure(figsize=(3.2 * len(rows), 5), layout="constrained")
+    panels = figure.subplots(2, len(rows), squeeze=False)
+    for column, row in enumerate(rows):
+        assert row.growth is not None
+        sides = results[row.name].values()
+        costs = ("s", [one.median for one in sides]), ("MiB", [one.bytes / 2**20 for one in sides])
+        for axes, (unit, cost) in zip(panels[:, column], costs, strict=True):
+            _draw_law(axes, row.growth.sizes, cost)
+            axes.set(xlabel=row.growth.over, ylabel=unit)
+        panels[0, column].set_title(row.name)
+    return figure
+
+
+def _draw_law(axes: Any, sizes: Sequence[float], costs: Sequence[float]) -> None:
+    power = exponent(costs, sizes)
+    factor = np.exp(np.mean(np.log(costs) - power * np.log(sizes)))
+    axes.loglog(sizes, costs, "o", color="#0072B2")
+    axes.loglog(
+        sizes, factor * np.array(sizes) ** power, "-", color="#D55E00", label=f"k = {power:.2f}"
     )
+    axes.grid(alpha=0.3)
+    axes.legend()
 
 
-def _figure_rows(
-    row: Row, result: Mapping[str, Measured], last: Mapping[str, float] | None
-) -> Iterator[str]:
-    for goal in row.goals:
-        value, before = goal.value(result), (last or {}).get(goal.text)
-        earlier = "" if before is None else f"{before:.3g}"
-        limit = "" if goal.limit is None else f"≤ {goal.limit:.2g}"
-        cells = (row.name, goal.text, f"{value:.3g}", earlier, limit, _outcome(goal, value))
-        yield f"| {' | '.join(cells)} |"
+def _figures(
+    rows: Sequence[Row], results: Mapping[str, Mapping[str, Measured]], last: Figures
+) -> Iterator[Sequence[str]]:
+    for row in rows:
+        for goal in row.goals:
+            value, before = goal.value(results[row.name]), last.get(row.name, {}).get(goal.text)
+            earlier = "" if before is None else f"{before:.3g}"
+            yield row.name, goal.text, f"{value:.3g}", earlier, _limit(goal), _outcome(goal, value)
+
+
+def _sides(results: Mapping[str, Mapping[str, Measured]]) -> Iterator[Sequence[str]]:
+    for row, sides in results.items():
+        for name, one in sides.items():
+            grown, turns = f"{one.bytes / 2**20:.0f}", str(len(one.seconds))
+            yield row, name, _seconds(one.median), f"{one.spread:.0%}", turns, grown, one.note
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+
+
+def _limit(goal: Goal) -> str:
+    return "" if goal.limit is None else f"{'≥' if goal.at_least else '≤'} {goal.limit:.2g}"
 
 
 def _outcome(goal: Goal, value: float) -> str:
     if goal.limit is None:
         return ""
-    return "met" if value <= goal.limit else f"**missed**. {goal.reason}".strip()
+    met = goal.is_as_good_as(goal.limit, value)
+    return "met" if met else f"**missed**. {goal.reason}".strip()
 
 
 def _seconds(value: float) -> str:

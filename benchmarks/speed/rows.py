@@ -1,8 +1,10 @@
 """The rows of the comparison: who does what, how often, and which ratio is asked for."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
+
+import numpy as np
 
 from benchmarks.speed import inputs
 from benchmarks.speed.pairs import Measured, Side
@@ -13,19 +15,38 @@ Result = Mapping[str, Measured]
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure that shall not be above its limit.
+    """A figure, and what is asked of it.
 
     Attributes:
         text: what is divided by what.
-        limit: the largest value that meets the goal; None where there is none, only a figure.
+        limit: the largest value that meets the goal; None where it is only a figure.
         value: the figure, from what was measured.
         reason: why it falls short, where it does.
+        at_least: the limit is the smallest value instead.
     """
 
     text: str
     limit: float | None
     value: Callable[[Result], float]
     reason: str = ""
+    at_least: bool = False
+
+    def is_as_good_as(self, other: float, value: float, noise: float = 0.0) -> bool:
+        """Whether the value is no worse than the other, give or take that share of it."""
+        return value >= other * (1 - noise) if self.at_least else value <= other * (1 + noise)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A side a size: how its cost grows is fitted and drawn.
+
+    Attributes:
+        over: what grows, in words.
+        sizes: one a side.
+    """
+
+    over: str
+    sizes: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -38,6 +59,8 @@ class Row:
         sides: who does it; all are alive together and take turns.
         turns: how often each does.
         goals: what is asked of the figures.
+        on_a_scan: whether it is also done on a real scan, where there is one.
+        growth: where the sides are one work at several sizes.
     """
 
     name: str
@@ -45,6 +68,18 @@ class Row:
     sides: tuple[Side, ...]
     turns: int
     goals: tuple[Goal, ...]
+    on_a_scan: bool = False
+    growth: Growth | None = None
+
+
+def with_scans(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows, and after each that can be about a real scan the one that is."""
+    scanned = {
+        row.name: replace(row, name=f"{row.name}-scan", title=f"{row.title}; on the real scan")
+        for row in rows
+        if row.on_a_scan
+    }
+    return tuple(one for row in rows for one in (row, scanned.get(row.name)) if one is not None)
 
 
 def time_ratio(numerator: str, *denominators: str) -> Callable[[Result], float]:
@@ -59,6 +94,24 @@ def growth_ratio(side: str, expected: int) -> Callable[[Result], float]:
     return lambda result: result[side].bytes / expected
 
 
+def rate(side: str, work: float) -> Callable[[Result], float]:
+    """Work a second of a side's best turn."""
+    return lambda result: work / result[side].best
+
+
+def share_of_peak(side: str, flops: float) -> Callable[[Result], float]:
+    """Operations a second of a side's median turn, of those of the best lone convolution."""
+    return lambda result: (
+        flops / result[side].median / (inputs.convolution_flops() / result[_CONVOLUTION].best)
+    )
+
+
+def exponent(values: Sequence[float], sizes: Sequence[float]) -> float:
+    """The k of the power law c · size^k that fits best: least squares of the logarithms."""
+    slope, _ = np.polyfit(np.log(sizes), np.log(np.maximum(values, 1e-12)), 1)
+    return float(slope)
+
+
 def _ours(work: str, name: str = OURS) -> Side:
     return Side(name, f"benchmarks.speed.ours:{work}")
 
@@ -71,42 +124,102 @@ _NETWORK = (
     f"U-Net of {', '.join(map(str, inputs.FILTERS))} filters, patch "
     f"{'x'.join(map(str, inputs.PATCH))}, batch {inputs.BATCH}"
 )
+_PEAK_TEXT = "share of a lone convolution's FLOP/s"
+_CONVOLUTION = "lone convolution"
 _PLAIN, _DYN, _MONAI, _NNUNET = "PlainConvUNet", "DynUNet", "MONAI", "nnunetv2"
 _FLOAT32 = 4
+
+
+def _logits_in() -> int:
+    return _FLOAT32 * prod(inputs.COARSE_SCAN) * inputs.CLASSES
+
+
+def _logits_out() -> int:
+    return _FLOAT32 * prod(inputs.SCAN) * inputs.CLASSES
+
+
+def _scan_bytes() -> int:
+    """An image of one channel and its logits."""
+    return _FLOAT32 * prod(inputs.SCAN) * (1 + inputs.CLASSES)
+
+
+def _growing(
+    name: str,
+    title: str,
+    over: str,
+    sizes: Mapping[str, float],
+    limits: tuple[float | None, float | None],
+    *goals: Goal,
+) -> Row:
+    """The same work at several sizes, whose time and memory may grow no faster than it does."""
+    numbers = tuple(sizes.values())
+    sides = tuple(Side(size, f"benchmarks.speed.growing:{name}:{size}") for size in sizes)
+    times = Goal(
+        f"time ~ {over}^k, k",
+        limits[0],
+        lambda result: exponent([result[size].median for size in sizes], numbers),
+    )
+    memory = Goal(
+        f"memory ~ {over}^k, k",
+        limits[1],
+        lambda result: exponent([result[size].bytes for size in sizes], numbers),
+    )
+    return Row(name, title, sides, 3, (*goals, times, memory), growth=Growth(over, numbers))
+
+
+_FLOPS = inputs.forward_flops()
 
 ROWS: Sequence[Row] = (
     Row(
         "step",
-        f"training step: {_NETWORK}, deep supervision, Dice and cross-entropy, clipping, Adam",
+        f"training step: {_NETWORK}, deep supervision, Dice and cross-entropy, clipping, Adam; the "
+        "pass back counts as twice the pass forward",
         (
             _ours("training_step"),
             _peer(_PLAIN, "training_step_plain"),
             _peer(_DYN, "training_step_dyn"),
+            _ours("convolution", _CONVOLUTION),
         ),
         9,
-        (Goal("time / the fastest peer's", 0.75, time_ratio(OURS, _PLAIN, _DYN)),),
+        (
+            Goal("time / the fastest peer's", 0.75, time_ratio(OURS, _PLAIN, _DYN)),
+            Goal(_PEAK_TEXT, None, share_of_peak(OURS, 3 * _FLOPS)),
+        ),
     ),
     Row(
         "forward",
-        f"forward pass: {_NETWORK}",
-        (_ours("forward"), _peer(_PLAIN, "forward_plain"), _peer(_DYN, "forward_dyn")),
+        f"forward pass: {_NETWORK}, {_FLOPS / 1e9:.0f} GFLOP",
+        (
+            _ours("forward"),
+            _peer(_PLAIN, "forward_plain"),
+            _peer(_DYN, "forward_dyn"),
+            _ours("convolution", _CONVOLUTION),
+        ),
         15,
-        (Goal("time / PlainConvUNet's", 0.8, time_ratio(OURS, _PLAIN)),),
+        (
+            Goal("time / PlainConvUNet's", 0.8, time_ratio(OURS, _PLAIN)),
+            Goal(_PEAK_TEXT, 0.75, share_of_peak(OURS, _FLOPS), at_least=True),
+        ),
     ),
     Row(
         "window",
-        "sliding window with that U-Net: 27 windows, overlap 1/2, Gaussian, one window at a time",
+        "sliding window with that U-Net, overlap 1/2, Gaussian, one window at a time: 27 windows",
         (
             _ours("whole_case"),
             _peer(_MONAI, "whole_case_monai"),
             _peer(_NNUNET, "whole_case_nnunet"),
+            _ours("convolution", _CONVOLUTION),
         ),
         3,
-        (Goal("time / the fastest peer's", 0.8, time_ratio(OURS, _MONAI, _NNUNET)),),
+        (
+            Goal("time / the fastest peer's", 0.8, time_ratio(OURS, _MONAI, _NNUNET)),
+            Goal(_PEAK_TEXT, None, share_of_peak(OURS, 27 * _FLOPS / inputs.BATCH)),
+        ),
+        on_a_scan=True,
     ),
     Row(
         "stitching",
-        "the same with a network that costs nothing",
+        "27 windows with a network that costs nothing",
         (
             _ours("stitching"),
             _peer(_MONAI, "stitching_monai"),
@@ -117,15 +230,22 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "flips",
-        "test-time augmentation: 8 flips of that case, and one pass",
+        "test-time augmentation with that U-Net: 8 flips of a case of 8 windows, and one pass",
         (
-            _ours("whole_case_with_flips", "8 flips"),
-            _ours("whole_case", "one pass"),
-            _peer(f"{_NNUNET}, 8 flips", "whole_case_nnunet_with_flips"),
-            _peer(f"{_NNUNET}, one pass", "whole_case_nnunet"),
+            _ours("small_case_with_flips", "8 flips"),
+            _ours("small_case", "one pass"),
+            _peer(f"{_NNUNET}, 8 flips", "small_case_nnunet_with_flips"),
+            _peer(f"{_NNUNET}, one pass", "small_case_nnunet"),
         ),
-        1,
-        (Goal("8 flips / one pass", 7.5, time_ratio("8 flips", "one pass")),),
+        3,
+        (
+            Goal("8 flips / one pass", 7.5, time_ratio("8 flips", "one pass")),
+            Goal(
+                f"{_NNUNET}'s 8 flips / its one pass",
+                None,
+                time_ratio(f"{_NNUNET}, 8 flips", f"{_NNUNET}, one pass"),
+            ),
+        ),
     ),
     Row(
         "logits",
@@ -152,31 +272,61 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "memory",
-        "prediction of a scan of 512x512x400, 3 classes, with a network that costs nothing",
-        (_ours("large_stitching"),),
+        "prediction of a scan of 512x512x400, 3 classes, with a network that costs nothing: the "
+        "sliding window with its image, and all from a scan in memory to labels",
+        (_ours("large_stitching", "sliding window"), _ours("whole_prediction", "to labels")),
         1,
-        (
-            Goal(
-                "growth of memory / (image + accumulator)",
-                1.3,
-                growth_ratio(OURS, _FLOAT32 * prod(inputs.SCAN) * (1 + inputs.CLASSES)),
-            ),
+        tuple(
+            Goal(f"{side}: growth / (image + accumulator)", 1.3, growth_ratio(side, _scan_bytes()))
+            for side in ("sliding window", "to labels")
         ),
     ),
     Row(
         "peak",
-        "what this machine can do: a lone oneDNN 3x3x3 convolution; a matrix product of 2048, "
-        "a copy of 256 MiB",
-        (_ours("convolution_peak"), _peer("torch", "matrix_peak")),
-        1,
-        (),
+        "what this machine can do: a lone oneDNN 3x3x3 convolution of 32 to 320 channels, a matrix "
+        f"product of {inputs.MATRIX}, a copy of {inputs.COPIED // 2**20} MiB, read and written",
+        (
+            _ours("convolution", _CONVOLUTION),
+            _ours("matrix_product", "matrix product"),
+            _peer("copy", "large_copy"),
+        ),
+        9,
+        (
+            Goal(
+                "convolution, GFLOP/s", None, rate(_CONVOLUTION, inputs.convolution_flops() / 1e9)
+            ),
+            Goal("matrix product, GFLOP/s", None, rate("matrix product", 2e-9 * inputs.MATRIX**3)),
+            Goal("copy, GB/s", None, rate("copy", 2e-9 * inputs.COPIED)),
+        ),
+    ),
+    _growing(
+        "volume",
+        "a scan predicted to labels, with a network that costs nothing",
+        "voxels",
+        {str(edge): edge**3 for edge in (64, 96, 144, 216, 324)},
+        (1.1, 1.1),
+    ),
+    _growing(
+        "cases",
+        "phantom cases preprocessed by one process",
+        "cases",
+        {str(number): number for number in (2, 4, 8, 16)},
+        (1.1, 0.2),
+    ),
+    _growing(
+        "classes",
+        "a scan of 128x128x128 predicted with so many classes, by a network that costs nothing",
+        "classes",
+        {str(number): number for number in (2, 4, 8, 16, 32)},
+        (1.1, 1.1),
+    ),
+    _growing(
+        "ranks",
+        "training steps of Horovod ranks with a thread and a batch each: a step's time and the "
+        "memory of the largest rank",
+        "ranks",
+        {"1": 1, "2": 2},
+        (None, None),
+        Goal("work of 2 ranks / twice that of 1", 0.9, time_ratio("1", "2"), at_least=True),
     ),
 )
-
-
-def _logits_in() -> int:
-    return _FLOAT32 * prod(inputs.COARSE_SCAN) * inputs.CLASSES
-
-
-def _logits_out() -> int:
-    return _FLOAT32 * prod(inputs.SCAN) * inputs.CLASSES

@@ -44,11 +44,18 @@ def test_the_order_turns_round_and_all_are_alive(monkeypatch):
     assert calls == [("a", 2), ("b", 2), ("b", 2), ("a", 2)]
 
 
+def test_work_may_have_arguments_variables_and_figures_of_its_own():
+    result = take_turns([side("report:3:4", "told")], turns=1, environment={"TOY": "5"})
+    assert result["told"].seconds == (3.0,)
+    assert result["told"].bytes == 4 + 5
+
+
 @pytest.mark.skipif(not resident("VmRSS"), reason="memory is read from /proc, which Linux has")
-def test_growth_is_that_of_a_turn():
-    result = take_turns([side("grow"), side("talk")], turns=2)
-    assert 60 * 2**20 < result["grow"].bytes < 200 * 2**20
-    assert result["talk"].bytes < 2**20
+@pytest.mark.parametrize("work", ["grow", "keep"])
+def test_growth_is_since_the_work_was_prepared(work):
+    result = take_turns([side(work), side("talk")], turns=2)
+    assert 60 * 2**20 < result[work].bytes < 100 * 2**20
+    assert result["talk"].bytes < 4 * 2**20
 
 
 def test_a_peer_runs_in_its_own_environment_without_our_path(monkeypatch, tmp_path):

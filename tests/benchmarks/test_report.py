@@ -1,13 +1,32 @@
 """From times to a page, and the comparison with the last committed run."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from benchmarks.speed.data_rows import DATA_ROWS
 from benchmarks.speed.pairs import Measured, Side
-from benchmarks.speed.report import NOISE, as_json, drops, figures_of, from_json, page
-from benchmarks.speed.rows import ROWS, Goal, Row, growth_ratio, time_ratio
+from benchmarks.speed.report import (
+    NOISE,
+    alt_text,
+    as_json,
+    draw,
+    drops,
+    figures_of,
+    from_json,
+    page,
+)
+from benchmarks.speed.rows import (
+    ROWS,
+    Goal,
+    Growth,
+    Row,
+    exponent,
+    growth_ratio,
+    time_ratio,
+    with_scans,
+)
 
 RESULT = {
     "ours": Measured((1.0, 1.0, 1.0), 300),
@@ -41,16 +60,55 @@ def test_the_page_shows_goal_outcome_reason_and_the_last_run():
     assert any(line.startswith("| work | slow | 4.00 s |") for line in lines)
 
 
-def test_a_planted_drop_is_told_and_noise_is_not():
-    worse = {"work": {RATIO.text: 0.5 * (1 + NOISE) + 0.01, GROWTH.text: 3.0 * (1 + NOISE) - 0.01}}
-    (sentence,) = drops(worse, LAST)
+def test_a_goal_may_ask_for_more():
+    goal = replace(RATIO, at_least=True)
+    text = page(
+        [replace(ROW, goals=(goal,))], {"rows": {"work": as_json(ROW, RESULT)}}, {}, "Some machine."
+    )
+    assert f"| work | {RATIO.text} | 0.5 |  | ≥ 0.75 | **missed**. |" in text
+
+
+@pytest.mark.parametrize(("at_least", "direction"), [(False, 1), (True, -1)])
+def test_a_planted_drop_is_told_and_noise_is_not(at_least, direction):
+    row = replace(ROW, goals=(replace(RATIO, at_least=at_least),))
+    worst = 0.5 * (1 + direction * NOISE)
+    (sentence,) = drops([row], {"work": {RATIO.text: worst + direction * 0.01}}, LAST)
     assert "work" in sentence
     assert RATIO.text in sentence
+    assert list(drops([row], {"work": {RATIO.text: worst - direction * 0.01}}, LAST)) == []
 
 
-@pytest.mark.parametrize("figures", [{"new": {RATIO.text: 9.0}}, {"work": {"another": 9.0}}])
-def test_what_was_not_measured_before_cannot_drop(figures):
-    assert list(drops(figures, LAST)) == []
+def test_a_figure_without_goal_cannot_drop():
+    row = replace(ROW, goals=(replace(RATIO, limit=None),))
+    assert list(drops([row], {"work": {RATIO.text: 9.0}}, LAST)) == []
+
+
+def test_what_was_not_measured_cannot_drop():
+    figures = {"work": {RATIO.text: 9.0, GROWTH.text: 9.0}}
+    assert list(drops([ROW], figures, {})) == []
+    assert list(drops([ROW], {}, LAST)) == []
+
+
+def test_a_power_law_gives_its_exponent():
+    assert exponent([3 * size**1.5 for size in (2, 3, 7)], (2, 3, 7)) == pytest.approx(1.5)
+
+
+def test_growth_is_drawn_and_told():
+    sides = tuple(Side(str(size), "m:f") for size in (1, 2, 4))
+    law = Goal("time ~ size^k, k", 1.1, lambda _: 2.0)
+    row = Row("growing", "some work", sides, 3, (law,), growth=Growth("voxels", (1, 2, 4)))
+    result = {side.name: Measured((int(side.name) ** 2.0,), 2**20) for side in sides}
+    above, below = draw([row], {"growing": result}).axes
+    assert above.get_legend().get_texts()[0].get_text() == "k = 2.00"
+    assert below.get_legend().get_texts()[0].get_text() in ("k = 0.00", "k = -0.00")
+    assert "some work: time ~ size^k, k = 2" in alt_text([row], {"growing": result})
+    text = page([row], {"rows": {"growing": as_json(row, result)}}, {}, "Some machine.")
+    assert text.index("How cost grows") < text.index("| growing | time ~ size^k, k | 2 |")
+
+
+def test_rows_on_a_scan_stand_beside_the_others():
+    rows = with_scans([replace(ROW, on_a_scan=True), replace(ROW, name="other")])
+    assert [row.name for row in rows] == ["work", "work-scan", "other"]
 
 
 def test_every_goal_is_about_sides_of_its_row():

@@ -1,7 +1,11 @@
 """Work for the runner's tests: quick, and each with something to tell."""
 
+import os
 import time
 from collections.abc import Callable
+from functools import cache
+
+from benchmarks.speed.worker import Reported
 
 
 def nap() -> Callable[[], str]:
@@ -12,8 +16,16 @@ def grow() -> Callable[[], object]:
     return lambda: bytearray(b"x" * 64 * 2**20)
 
 
+def keep() -> Callable[[], object]:
+    return cache(grow())
+
+
+def report(seconds: str, size: str) -> Callable[[], Reported]:
+    return lambda: Reported(float(seconds), int(size) + int(os.environ["TOY"]))
+
+
 def talk() -> Callable[[], None]:
-    return lambda: print("not an answer")
+    return lambda: os.write(1, b"not an answer") and print("nor this")
 
 
 def fail() -> Callable[[], object]:
