@@ -94,8 +94,19 @@ def label_of(shape: Shape, shift: float = 0.1) -> np.ndarray:
     return (distance < 0.16).astype(np.uint8) + (distance < 0.05)
 
 
+def case_of(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """Image and label (z, y, x): the real scan if there is one, else one of that shape."""
+    return inputs.real_scan() or (scan_of(shape), label_of(shape))
+
+
 def predicted_and_true() -> tuple[np.ndarray, np.ndarray]:
-    """Two masks of one organ with rough surfaces, some voxels apart: (z, y, x) uint8."""
+    """Two masks of one organ with rough surfaces, some voxels apart: (z, y, x) uint8.
+
+    On a real scan: the true organ, and the same a voxel further along each axis.
+    """
+    if real := inputs.real_scan():
+        organ = (real[1] > 0).astype(np.uint8)
+        return np.roll(organ, (1, 1, 1), (0, 1, 2)), organ
     z, y, x = _coordinates(MAPS)
     waves = 0.03 * (np.sin(20 * z) + np.sin(17 * y) + np.sin(23 * x))
     first = (z - 0.03) ** 2 + y**2 + x**2 + waves < 0.3

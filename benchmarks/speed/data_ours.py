@@ -41,8 +41,8 @@ def anisotropic() -> Work:
 
 def _preprocessing(scan: data.Scan) -> Work:
     place = np.diag([*scan.spacing[::-1], 1.0]), scan.spacing
-    image = Volume(data.scan_of(scan.shape)[..., np.newaxis], *place)
-    label = LabelMap(data.label_of(scan.shape), *place)
+    arrays = data.case_of(scan.shape)
+    image, label = Volume(arrays[0][..., np.newaxis], *place), LabelMap(arrays[1], *place)
     plan = Plan(
         dataset="pairs",
         dimensions=3,

@@ -35,8 +35,8 @@ def _preprocessing(scan: data.Scan) -> Work:
     preprocessor = DefaultPreprocessor(verbose=False)
     # Only nnU-Net's preprocessing looks for foreground; here the loader does, so it is left out.
     preprocessor._sample_foreground_locations = lambda *_, **__: {}
-    image = data.scan_of(scan.shape)[np.newaxis]  # (channel, z, y, x)
-    label = data.label_of(scan.shape)[np.newaxis].astype(np.int8)
+    arrays = data.case_of(scan.shape)
+    image, label = arrays[0][np.newaxis], arrays[1][np.newaxis].astype(np.int8)  # (1, z, y, x)
     names = {"labels": {"background": 0, "organ": 1, "core": 2}, "channel_names": {"0": "MRI"}}
     configuration = plans.get_configuration("3d_fullres")
     return lambda: preprocessor.run_case_npy(

@@ -45,7 +45,8 @@ def _preprocessing(name: str, scan: data.Scan, times_faster: float) -> Row:
         "of foreground voxels, which has no counterpart here"
     )
     goal = Goal("time / nnunetv2's", 1 / times_faster, time_ratio(OURS, _NNUNET))
-    return Row(f"preprocessing-{name}", title, (_ours(name), _peer(_NNUNET, name)), 9, (goal,))
+    sides = (_ours(name), _peer(_NNUNET, name))
+    return Row(f"preprocessing-{name}", title, sides, 9, (goal,), on_a_scan=name == "isotropic")
 
 
 def _augmentation(
@@ -100,6 +101,7 @@ DATA_ROWS: Sequence[Row] = (
         (_ours("overlap"), _peer(_MEDPY, "overlap")),
         101,
         (Goal("time / MedPy's", 1.0, time_ratio(OURS, _MEDPY)),),
+        on_a_scan=True,
     ),
     Row(
         "hd95",
@@ -107,6 +109,7 @@ DATA_ROWS: Sequence[Row] = (
         (_ours("surfaces"), _peer(_MONAI, "surfaces")),
         9,
         (Goal("time / MONAI's", 1.0, time_ratio(OURS, _MONAI)),),
+        on_a_scan=True,
     ),
     _python("import", "import_library", "a fresh Python that imports nnunet_lib", 0.15),
     _python("help", "command_help", "python -m nnunet_lib --help", 0.5),

@@ -50,10 +50,18 @@ def labels(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.RandomState(seed).randint(0, CLASSES, shape).astype(np.uint8)
 
 
-def image(shape: tuple[int, ...] = IMAGE) -> np.ndarray:
-    """What the network segments: the real scan if there is one, else noise of that shape."""
+def real_scan() -> tuple[np.ndarray, np.ndarray] | None:
+    """Image (z, y, x) float32 and label uint8 of a real scan on the grid IMAGE, if it is told."""
     folder = os.environ.get(REAL_SCAN)
-    return np.load(Path(folder) / "image.npy") if folder else noise(*shape)
+    if not folder:
+        return None
+    return np.load(Path(folder) / "image.npy"), np.load(Path(folder) / "label.npy")
+
+
+def image() -> np.ndarray:
+    """What the network segments: the real scan if there is one, else noise."""
+    real = real_scan()
+    return noise(*IMAGE) if real is None else real[0]
 
 
 def forward_flops() -> float:

@@ -71,10 +71,12 @@ Written by `make bench`, never by hand. Every row does the same work with each l
 data, two threads each; the processes are alive together and take turns. A ratio of times below 1
 says that this library needs less. A figure with a goal that gets worse by more than {noise:.0%}
 against the last committed run of the same machine fails the command: single runs differed by up to
-so much. Whether the results agree is in [PARITY.md](PARITY.md), what is learned in the same time in
-[ACCURACY.md](ACCURACY.md).
+so much. Whether results agree stands at the end; `make bench-accuracy` compares what is learned in
+the same time.
 
 {about}
+
+## Fast
 """
 _GROWTH = """## How cost grows
 

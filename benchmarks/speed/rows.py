@@ -74,8 +74,10 @@ class Row:
 
 def with_scans(rows: Sequence[Row]) -> tuple[Row, ...]:
     """The rows, and after each that can be about a real scan the one that is."""
+    grid = "x".join(map(str, inputs.IMAGE))
+    instead = f"the same with a real scan, resampled to {grid}, in place of made-up data"
     scanned = {
-        row.name: replace(row, name=f"{row.name}-scan", title=f"{row.title}; on the real scan")
+        row.name: replace(row, name=f"{row.name}-scan", title=instead)
         for row in rows
         if row.on_a_scan
     }

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import zoom
 
-from benchmarks.speed.inputs import IMAGE
-from nnunet_lib.datasets import Dataset, read_volume
+from benchmarks.speed.inputs import CLASSES, IMAGE
+from nnunet_lib.datasets import Dataset, read_label, read_volume
 
 
 def find_dataset(folder: Path) -> Path | None:
@@ -16,11 +16,19 @@ def find_dataset(folder: Path) -> Path | None:
 
 
 def write_scan(dataset: Path, folder: Path) -> None:
-    """The dataset's first scan, first channel, on the grid of the made-up one: `image.npy`."""
-    volume = read_volume(Dataset.open(dataset).training[0].images)
-    image = volume.array[..., 0]  # (z, y, x)
-    steps = [wanted / size for wanted, size in zip(IMAGE, image.shape, strict=True)]
-    sampled = zoom(image, steps, order=1)
-    normalised = (sampled - sampled.mean()) / sampled.std()
+    """The dataset's first case on the grid of the made-up one: `image.npy` and `label.npy`.
+
+    The first channel, normalised, and as many labels as the made-up case has.
+    """
+    case = Dataset.open(dataset).training[0]
+    assert case.label is not None  # training cases have one
+    image = _on_the_grid(read_volume(case.images).array[..., 0], order=1)
+    label = np.minimum(read_label(case.label).array, CLASSES - 1)
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "image.npy", normalised.astype(np.float32))
+    np.save(folder / "image.npy", ((image - image.mean()) / image.std()).astype(np.float32))
+    np.save(folder / "label.npy", _on_the_grid(label, order=0))
+
+
+def _on_the_grid(array: np.ndarray, order: int) -> np.ndarray:
+    steps = [wanted / size for wanted, size in zip(IMAGE, array.shape, strict=True)]
+    return zoom(array, steps, order=order)

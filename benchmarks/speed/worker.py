@@ -39,10 +39,14 @@ def main() -> None:
     module, name, *arguments = sys.argv[1].split(":")
     work: Work = getattr(importlib.import_module(module), name)(*arguments)
     prepared = resident("VmRSS")
-    note = work()
-    print(json.dumps({"note": note if isinstance(note, str) else ""}), file=answers, flush=True)
+    print(json.dumps({"note": note_of(work())}), file=answers, flush=True)
     for _ in sys.stdin:
         print(json.dumps(measure(work, prepared)), file=answers, flush=True)
+
+
+def note_of(result: Any) -> str:
+    """What the work says of itself, if it says anything."""
+    return result if isinstance(result, str) else ""
 
 
 def measure(work: Work, prepared: int) -> dict[str, float]:
@@ -74,4 +78,5 @@ def resident(field: str) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    # As the module that the work imports too: a `Reported` of another one would not be known.
+    importlib.import_module("benchmarks.speed.worker").main()

@@ -27,8 +27,8 @@ def test_the_order_turns_round_and_all_are_alive(monkeypatch):
     class Recorded(pairs.Worker):
         alive = 0
 
-        def __init__(self, one):
-            super().__init__(one)
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
             Recorded.alive += 1
 
         def turn(self):

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from functools import cache
 
+import numpy as np
+
 from benchmarks.speed.worker import Reported
 
 
@@ -13,7 +15,7 @@ def nap() -> Callable[[], str]:
 
 
 def grow() -> Callable[[], object]:
-    return lambda: bytearray(b"x" * 64 * 2**20)
+    return lambda: np.ones(2**23)  # 64 MiB
 
 
 def keep() -> Callable[[], object]:
