@@ -60,7 +60,12 @@ def misplaced_cases(folds: Sequence[Fold], identifiers: Sequence[str]) -> int:
 
 
 def source_of(batches: Any) -> str:
-    """The library whose dataset this is, such as "nvidia.dali" or "tensorflow.python"."""
+    """The library that the batches come from, such as "nvidia.dali" or "tensorflow.python".
+
+    TensorFlow may cut another library's batches to size; whose they were says what it cuts.
+    """
+    while (source := getattr(batches, "_input_dataset", None)) is not None:
+        batches = source
     return ".".join(type(batches).__module__.split(".")[:2])
 
 

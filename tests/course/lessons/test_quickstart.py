@@ -10,7 +10,7 @@ from nnunet_lib.course.lessons import quickstart
 from nnunet_lib.datasets import Case
 from nnunet_lib.evaluation import CaseScores, ClassScore, EvaluationReport
 from nnunet_lib.inference import InferenceSettings, test_time_augmentation, windows
-from nnunet_lib.loading import Fold, split_folds
+from nnunet_lib.loading import CaseFiles, Fold, LoaderSettings, split_folds, training_batches
 from nnunet_lib.planning import Normalisation, Plan
 
 PLAN = Plan(
@@ -88,6 +88,17 @@ def test_a_dataset_that_is_not_dali_s_is_noticed():
     dalis = type("DALIDataset", (), {"__module__": "nvidia.dali.plugin.tf"})
     assert quickstart.source_of(tensorflows()) == "tensorflow.python"
     assert quickstart.source_of(dalis()) == "nvidia.dali"
+
+
+@pytest.mark.parametrize(
+    ("loader", "source"), [("dali", "nvidia.dali"), ("tf", "tensorflow.python")]
+)
+def test_batches_that_tensorflow_cuts_to_size_are_still_dali_s(tmp_path, loader, source):
+    case = CaseFiles(tmp_path / "image.npy", tmp_path / "label.npy")
+    np.save(case.image, np.ones((6, 6, 6, 1), np.float32))
+    np.save(case.label, np.ones((6, 6, 6, 1), np.uint8))
+    batches = training_batches([case], LoaderSettings(2, (4, 4, 4)), loader=loader)
+    assert quickstart.source_of(batches) == source
 
 
 @pytest.mark.parametrize(
