@@ -17,7 +17,7 @@ BATCH_NORM_MOMENTUM = 0.9
 """How much of the moving statistics each training step keeps."""
 MAXIMUM_GROUPS = 8
 FEW_CASES = 4
-"""Up to so many volumes are normalised one by one: quicker, but each adds nodes to the graph."""
+"""So few cases, if the graph knows their number, are normalised one by one: quicker, more nodes."""
 
 
 @tf.keras.utils.register_keras_serializable("nnunet_lib")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from nnunet_lib.model.blocks import FEW_CASES
 from nnunet_lib.model.checkpoint import LAST, assign_arrays, find_checkpoint, load_checkpoint
 from nnunet_lib.model.compute import DEFAULT_COMPUTE, ComputeSettings, Precision
 from nnunet_lib.model.unet import build_unet
@@ -31,24 +32,27 @@ def training_forward(model: tf.keras.Model, xla: bool = False) -> Forward:
         logits = model(patches, training=True)
         return logits if isinstance(logits, list) else [logits]
 
-    return tf.function(forward, jit_compile=True) if xla else forward
+    if not xla:
+        return forward
+    return tf.function(forward, jit_compile=True, input_signature=[_any_number_of_patches(model)])
 
 
 def as_network(model: tf.keras.Model, xla: bool = False, batch_size: int = 1) -> Network:
     """The model's finest head as a function: (n, *patch, channels) -> (n, *patch, classes).
 
-    Both are float32. The graph is traced once, whatever the number of patches.
+    Both are float32. For few patches at a time a graph is traced for each number of them: instance
+    norm is quicker where the graph knows it. For more, one graph serves all numbers.
 
     Args:
         model: from `build_unet`, in any precision.
         xla: compile it. That holds for one shape only, so that patches then go through it
             `batch_size` at a time, and what is missing from the last batch is filled up.
-        batch_size: how many patches most calls will bring; it matters for XLA only.
+        batch_size: how many patches a call will bring at most.
     """
     finest = tf.keras.Model(model.inputs, model.outputs[0])
-    shape = (batch_size if xla else None, *model.inputs[0].shape[1:])
+    signature = [_any_number_of_patches(model)] if xla or batch_size > FEW_CASES else None
 
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)], jit_compile=xla)
+    @tf.function(input_signature=signature, jit_compile=xla)
     def forward(patches: tf.Tensor) -> tf.Tensor:
         return finest(patches, training=False)
 
@@ -56,6 +60,14 @@ def as_network(model: tf.keras.Model, xla: bool = False, batch_size: int = 1) ->
         return forward(tf.convert_to_tensor(patches, tf.float32)).numpy()
 
     return _in_batches_of(batch_size, network) if xla else network
+
+
+def _any_number_of_patches(model: tf.keras.Model) -> tf.TensorSpec:
+    """Patches of which the graph does not know how many there are.
+
+    Instance norm then takes the formula, of which XLA makes fewer kernels.
+    """
+    return tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
 
 
 def load_network(

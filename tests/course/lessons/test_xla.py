@@ -6,8 +6,10 @@ import tensorflow as tf
 
 from nnunet_lib.course.lessons import xla, xla_figures
 from nnunet_lib.model import InstanceNormalization, network
+from nnunet_lib.model.blocks import FEW_CASES
 
 FEATURES = xla.random((1, 4, 4, 4, 3), 0)
+MANY = xla.random((FEW_CASES + 1, 4, 4, 4, 3), 0)
 IMPORT = "from nnunet_lib.course.lessons import xla; "
 HLO = """HloModule m
 
@@ -77,12 +79,12 @@ def test_a_chain_that_clips_elsewhere_is_noticed(monkeypatch):
 
 def block_kernels():
     block = xla.norm_and_activation(3)
-    return len(xla.instructions(xla.compiled(block), FEATURES))
+    return len(xla.instructions(xla.compiled(block), MANY))
 
 
 def test_the_library_s_norm_and_activation_are_five_kernels():
     assert block_kernels() <= 5
-    assert len(xla.graph_operations(xla.norm_and_activation(3), FEATURES)) == 11
+    assert len(xla.graph_operations(xla.norm_and_activation(3), MANY)) == 11
 
 
 def test_a_norm_that_cannot_be_fused_is_noticed(monkeypatch):
@@ -114,7 +116,7 @@ def test_the_library_s_network_launches_fewer_kernels_and_answers_alike(model, p
 def test_a_network_that_is_not_compiled_is_noticed(monkeypatch, model, patches):
     real = tf.function
     monkeypatch.setattr(tf, "function", lambda f, jit_compile=False, **rest: real(f, **rest))
-    assert share_of_kernels(model, patches) == 1
+    assert share_of_kernels(model, patches) > 0.9
 
 
 def test_batches_filled_up_at_the_wrong_end_are_noticed(monkeypatch, model, patches):
@@ -144,20 +146,15 @@ def test_a_compiled_pass_in_lower_precision_is_noticed(monkeypatch, model, patch
     assert xla.gradient_difference(model, patches) > 1e-4
 
 
-def test_the_network_is_traced_once_and_python_numbers_each_time():
-    assert xla.network_traces((1, 2, 3, 2)) == 1
+def test_the_network_is_traced_for_each_number_and_each_python_number():
+    assert xla.network_traces((1, 2, 3, 2)) == 3
     assert xla.factor_traces((1.0, 2.0, 3.0)) == 3
     assert xla.factor_traces([tf.constant(value) for value in (1.0, 2.0, 3.0)]) == 1
 
 
-def test_a_network_without_a_signature_is_traced_anew(monkeypatch):
-    real = tf.function
-
-    def without(input_signature, jit_compile):
-        return real(jit_compile=jit_compile)
-
-    monkeypatch.setattr(tf, "function", without)
-    assert xla.network_traces((1, 2)) > 1
+def test_a_network_with_an_open_signature_is_traced_once(monkeypatch):
+    monkeypatch.setattr(network, "FEW_CASES", 0)
+    assert xla.network_traces((1, 2, 3, 2)) == 1
 
 
 def test_traces_do_not_show_what_is_compiled_anew():
