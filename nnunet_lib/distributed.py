@@ -25,6 +25,9 @@ Item = TypeVar("Item")
 SIZE_VARIABLES = ("HOROVOD_SIZE", "OMPI_COMM_WORLD_SIZE")
 """What Horovod's own launcher and mpirun tell each process: how many there are."""
 
+CYCLE_TIME, CPU_CYCLE_TIME = "HOROVOD_CYCLE_TIME", "5"
+"""Milliseconds between Horovod's rounds, and what we choose where processes train on a CPU."""
+
 MISSING = (
     "Several processes need Horovod, which is not installed here or does not load ({error}). It "
     "exists for Linux and macOS, and `make env` builds it on Linux x86-64. Start one process, "
@@ -134,6 +137,7 @@ def join() -> Ranks:
     """
     if _expected_size() < 2:
         return ALONE
+    _choose_settings()
     horovod = _horovod()
     horovod.init()
     ranks = Ranks(horovod.rank(), horovod.size(), horovod.local_rank(), horovod.local_size())
@@ -166,6 +170,22 @@ def launch(function: Callable[..., Any], *arguments: Any, processes: int, **opti
         return list(horovod.run(function, args=arguments, np=processes, use_gloo=True, **options))
     except RuntimeError as error:
         raise InputError(f"One of {processes} processes failed: {error}") from None
+
+
+def _choose_settings() -> None:
+    """How long Horovod pauses between its rounds, unless somebody has said it.
+
+    `horovod.run` of Horovod 0.28 writes "(None,)" for a cycle time and a cache size that nobody
+    gave. Horovod reads 0, never pauses, which takes a core, and agrees on each tensor anew. On a
+    CPU even its own 1 ms costs the training more time than a pause of 5 ms.
+    """
+    for name in (CYCLE_TIME, "HOROVOD_CACHE_CAPACITY"):
+        if os.environ.get(name) == "(None,)":
+            del os.environ[name]
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices("GPU"):
+        os.environ.setdefault(CYCLE_TIME, CPU_CYCLE_TIME)
 
 
 def _expected_size() -> int:

@@ -1,5 +1,6 @@
 """Processes that work as one: what they exchange, and what they say where they cannot."""
 
+import os
 import subprocess
 import sys
 
@@ -112,6 +113,35 @@ def test_two_processes_know_the_same() -> None:
     # 40 on one rank and 80 on the other; the tape gives both the mean.
     expected = [(rank, 2, 25.0, 60.0, 1.0, [0, 1000], 0, 0.5) for rank in range(2)]
     assert distributed.launch(exchange, processes=2) == expected
+
+
+def settings() -> list[str | None]:
+    return [os.environ.get(name) for name in (distributed.CYCLE_TIME, "HOROVOD_CACHE_CAPACITY")]
+
+
+@pytest.mark.parametrize(("given", "chosen"), [(None, "5"), ("(None,)", "5"), ("2", "2")])
+def test_horovod_pauses_between_its_rounds(
+    given: str | None, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (distributed.CYCLE_TIME, "HOROVOD_CACHE_CAPACITY"):
+        monkeypatch.setenv(name, given or "")  # so that the old value comes back
+        if given is None:
+            monkeypatch.delenv(name)
+    distributed._choose_settings()
+    assert settings() == [chosen, "2" if given == "2" else None]
+
+
+@pytest.mark.slow
+def test_processes_launched_here_pause_too() -> None:
+    def joined() -> list[str | None]:
+        import os
+
+        from nnunet_lib.distributed import CYCLE_TIME, join
+
+        join()
+        return [os.environ.get(CYCLE_TIME), os.environ.get("HOROVOD_CACHE_CAPACITY")]
+
+    assert distributed.launch(joined, processes=2) == [["5", None]] * 2
 
 
 @pytest.mark.slow
