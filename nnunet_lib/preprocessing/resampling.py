@@ -11,14 +11,17 @@ Arrays here are in plan order or any other, with three spatial axes; spacings an
 are in the array's order.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import product
 from math import prod
 
 import numpy as np
 from scipy.ndimage import zoom
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, identity, kron
+
+from nnunet_lib.parallel import cores
 
 ANISOTROPY = 3.0
 CUBIC, LINEAR = 3, 1
@@ -31,8 +34,9 @@ _HAIR = 1e-9
 _TIE = 1e-6
 """What the nearest voxel's label is given on top: more than 255 hairs, too little but for a tie."""
 
-_PLANES = 8
-"""Planes of the result that logits are resampled at a time: few, so that they stay in cache."""
+_PLANES = 4
+"""Planes of the result that logits are resampled at a time: few, so that they stay in cache, and
+that memory for them is used again, not asked of the system anew."""
 
 _Side = tuple[np.ndarray, np.ndarray]
 """For each new voxel of an axis, an old one beside its centre, and that one's share."""
@@ -90,11 +94,14 @@ def resample_logits(
     """Resample logits or probabilities (a, b, c, class) linearly: (*shape, class) float32.
 
     With a `separate_axis` each slice across it is resampled alone, and slices are repeated or
-    left out along it. Memory: a few planes beside logits and result.
+    left out along it. Memory: a few planes a core beside logits and result.
     """
     result = np.empty((*shape, logits.shape[-1]), np.float32)
-    for planes, resampled in _planes_of_logits(logits, shape, separate_axis(spacing, new_spacing)):
+
+    def keep(planes: slice, resampled: np.ndarray) -> None:
         result[planes] = resampled
+
+    _resample_planes(logits, shape, separate_axis(spacing, new_spacing), keep)
     return result
 
 
@@ -171,23 +178,30 @@ def resample_argmax(
 ) -> np.ndarray:
     """The class with the largest resampled logit: `resample_logits`, then argmax.
 
-    Holds a few resampled planes at a time, where `resample_logits` holds all of them. Takes
+    Holds a few resampled planes a core, where `resample_logits` holds all of them. Takes
     logits (a, b, c, class) float32 with at most 256 classes and gives (*shape) uint8; the
     first of equal classes wins.
     """
     winners = np.empty(tuple(shape), np.uint8)
-    for planes, resampled in _planes_of_logits(logits, shape, separate_axis(spacing, new_spacing)):
+
+    def keep(planes: slice, resampled: np.ndarray) -> None:
         winners[planes] = resampled.argmax(axis=-1)
+
+    _resample_planes(logits, shape, separate_axis(spacing, new_spacing), keep)
     return winners
 
 
-def _planes_of_logits(
-    logits: np.ndarray, shape: Sequence[int], separate: int | None
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """Logits (a, b, c, class) resampled, as planes of the result: where, (n, *shape[1:], class).
+def _resample_planes(
+    logits: np.ndarray,
+    shape: Sequence[int],
+    separate: int | None,
+    keep: Callable[[slice, np.ndarray], None],
+) -> None:
+    """Resample logits (a, b, c, class) in planes of the result, and hand each part to `keep`.
 
-    Two old planes make a new one. So a few new planes need a few old ones, which are resampled
-    within themselves first.
+    It gets where they are, and their logits (n, *shape[1:], class), in a thread a core. Two old
+    planes make a new one. So a few new planes need a few old ones, which are resampled within
+    themselves first.
     """
     across, rows, columns = (
         _nearest_matrix(size, new_size)
@@ -196,26 +210,24 @@ def _planes_of_logits(
         for axis, (size, new_size) in enumerate(zip(logits.shape[:3], shape, strict=True))
     )
     same = logits.shape[:3] == tuple(shape)
-    for first in range(0, shape[0], _PLANES):
+    classes = logits.shape[-1]
+    spread = csr_array(kron(columns, identity(classes, np.float32)).T)  # (c·class, new c·class)
+
+    def resample(first: int) -> None:
         planes = slice(first, first + _PLANES)
-        yield planes, logits[planes] if same else _mix(logits, across[planes], rows, columns)
+        keep(planes, logits[planes] if same else _mix(logits, across[planes], rows, spread))
+
+    with ThreadPoolExecutor(cores()) as threads:
+        list(threads.map(resample, range(0, shape[0], _PLANES)))  # a list, to see its errors
 
 
-def _mix(logits: np.ndarray, shares: csr_array, rows: csr_array, columns: csr_array) -> np.ndarray:
+def _mix(logits: np.ndarray, shares: csr_array, rows: csr_array, spread: csr_array) -> np.ndarray:
     """The n new planes whose shares (n, a) of the old ones are given: (n, new b, new c, class)."""
     needed = np.unique(shares.indices)
-    within = np.stack([_resample_plane(logits[plane], rows, columns) for plane in needed])
-    mixed: np.ndarray = shares[:, needed] @ within.reshape(len(needed), -1)
-    return mixed.reshape(-1, *within.shape[1:])
-
-
-def _resample_plane(plane: np.ndarray, rows: csr_array, columns: csr_array) -> np.ndarray:
-    """(b, c, class) to (new b, new c, class)."""
-    _, width, classes = plane.shape
-    tall = (rows @ plane.reshape(len(plane), -1)).reshape(-1, width, classes)
-    wide = columns @ tall.swapaxes(0, 1).reshape(width, -1)  # (new c, new b * class)
-    resampled: np.ndarray = wide.reshape(len(wide), -1, classes).swapaxes(0, 1)
-    return resampled
+    old = (logits[plane].reshape(logits.shape[1], -1) for plane in needed)  # (b, c·class) each
+    within = np.stack([(rows @ (plane @ spread)).ravel() for plane in old])
+    mixed: np.ndarray = shares[:, needed] @ within  # (n, new b·new c·class)
+    return mixed.reshape(len(mixed), rows.shape[0], -1, logits.shape[-1])
 
 
 def _resample_channels(
