@@ -143,6 +143,11 @@ def _draw_law(axes: Any, sizes: Sequence[float], costs: Sequence[float]) -> None
     axes.loglog(
         sizes, factor * np.array(sizes) ** power, "-", color="#D55E00", label=f"k = {power:.2f}"
     )
+    axes.minorticks_off()
+    ends = slice(None, None, len(sizes) - 1)  # the first and the last
+    axes.set_xticks(sizes[ends], [f"{size:,.0f}" for size in sizes[ends]])
+    axes.set_yticks(costs[ends], [f"{cost:,.4g}" for cost in costs[ends]])
+    axes.set_ylim(min(costs) / 2, 2 * max(costs))  # so that what hardly grows looks like it
     axes.grid(alpha=0.3)
     axes.legend()
 

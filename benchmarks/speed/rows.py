@@ -188,7 +188,7 @@ ROWS: Sequence[Row] = (
                 "time / the fastest peer's",
                 0.75,
                 time_ratio(OURS, _PLAIN, _DYN),
-                "Convolutions are 81% of the step, in oneDNN's kernels at 78% of a lone one's speed. "
+                "Convolutions are 81% of a step, in oneDNN's kernels at 78% of a lone one's speed. "
                 "The rest would have to take half its time, and is spread: norms 5%, activations, "
                 "copies between cases and batches, loss, and joining levels 2% each",
             ),
