@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.accuracy.page import RESULTS, Run, add_run, write_page
+from benchmarks.speed.report import machine
 from nnunet_lib.datasets import Dataset
 from nnunet_lib.evaluation import evaluate_folder
 from nnunet_lib.files import read_json, write_json
@@ -67,7 +68,8 @@ class Comparison:
             raise SystemExit(f"{predicted}: {scores.cases} cases have a score.")
         today = time.strftime("%Y-%m-%d")
         interval = scores.confidence_interval or (scores.dice, scores.dice)
-        run = Run(system, minutes, steps, batch_size, scores.dice, interval, scores.cases, today)
+        score = scores.dice, interval, scores.cases
+        run = Run(system, minutes, steps, batch_size, *score, today, machine())
         print(run.sentence(), flush=True)
         return run
 

@@ -30,6 +30,12 @@ def test_goals_are_not_the_peers(tmp_path):
     assert "missed" not in page([PEER])
 
 
+def test_the_page_names_the_machine_of_each_run_or_says_that_it_was_not_noted():
+    first, second = page([OURS, replace(PEER, machine="Processor of 1998")]).splitlines()[-2:]
+    assert "| not noted |" in first
+    assert "| Processor of 1998 |" in second
+
+
 def test_page_and_figure_are_written_and_the_alt_text_tells_the_curve(tmp_path):
     path = tmp_path / "accuracy.json"
     for run in (OURS, PEER, replace(OURS, minutes=15.0, dice=0.89)):
