@@ -140,5 +140,5 @@ def draw(runs: Sequence[Run]) -> Figure:
         axes.grid(alpha=0.3)
     fine.plot(*zip(*GOALS.items(), strict=True), "k_", markersize=14, label="goal")
     fine.set_ylim(FINE, 0.9)
-    fine.legend(loc="lower right")
+    figure.legend(*fine.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
