@@ -19,7 +19,8 @@ class AugmentationSettings:
 
     A probability is for one patch (for flips: one patch and one axis). A range is drawn from
     uniformly. The defaults are those of NVIDIA's nnU-Net for TensorFlow 2. Rotation, low resolution
-    and gamma are nnU-Net's and off; it has them with 0.2, 0.25, and 0.3 and 0.1 (inverted).
+    and gamma are nnU-Net's and off here; it has them with 0.2, 0.25, and 0.3 and 0.1 (inverted).
+    A training's defaults are its own: see `TrainingSettings`.
 
     Attributes:
         enabled: False leaves patches as they were cropped.
