@@ -17,9 +17,9 @@ AUGMENTATION = AugmentationSettings(
     low_resolution_probability=0.25,
     gamma_probability=0.3,
 )
-"""NVIDIA's list without mirroring, which cost accuracy in trials of 5 minutes on two cores, and with
-nnU-Net's rotation, low resolution and gamma, without which a longer training learns its cases by
-heart: the README has the trials."""
+"""NVIDIA's list without mirroring, which cost accuracy in trials of 5 minutes on two cores. With
+nnU-Net's rotation, low resolution and gamma, because without them a longer training learns its
+cases by heart. The README has the trials."""
 
 Optimiser = Literal["adam", "adamw", "sgd"]
 
