@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nnunet_lib.files import as_tuples, read_json, replacing, write_json
@@ -128,17 +129,23 @@ def draw(runs: Sequence[Run]) -> Figure:
     figure = Figure(figsize=(9, 4), layout="constrained")
     whole, fine = figure.subplots(1, 2)
     for axes in (whole, fine):
-        for number, system in enumerate(sorted({run.system for run in runs})):
-            own = [(run.minutes, run.dice) for run in runs if run.system == system]
-            (line,) = axes.plot(*zip(*own, strict=True), label=system)
-            line.set(color=COLOURS[number % 4], marker=MARKERS[number % 4])
-        ticks = sorted({run.minutes for run in runs})
-        axes.set_xscale("log")
-        axes.set_xticks(ticks, [f"{minutes:g}" for minutes in ticks])
-        axes.minorticks_off()
-        axes.set(xlabel="minutes of training", ylabel="mean Dice", ylim=(0, 1))
-        axes.grid(alpha=0.3)
+        _draw_curves(axes, runs)
     fine.plot(*zip(*GOALS.items(), strict=True), "k_", markersize=14, label="goal")
-    fine.set_ylim(FINE, 0.9)
+    whole.set_ylim(0, 1)
+    best = max([*GOALS.values(), *(run.dice for run in runs)])
+    fine.set_ylim(FINE, best + 0.01)
     figure.legend(*fine.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
+
+
+def _draw_curves(axes: Axes, runs: Sequence[Run]) -> None:
+    for number, system in enumerate(sorted({run.system for run in runs})):
+        own = [(run.minutes, run.dice) for run in runs if run.system == system]
+        (line,) = axes.plot(*zip(*own, strict=True), label=system)
+        line.set(color=COLOURS[number % 4], marker=MARKERS[number % 4])
+    ticks = sorted({run.minutes for run in runs})
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{minutes:g}" for minutes in ticks])
+    axes.minorticks_off()
+    axes.set(xlabel="minutes of training", ylabel="mean Dice")
+    axes.grid(alpha=0.3)
