@@ -68,7 +68,8 @@ def _mean_and_deviation(values: np.ndarray) -> tuple[float, float]:
 
 
 def _scaled(values: np.ndarray, mean: float, deviation: float) -> np.ndarray:
+    """(values - mean) / deviation, in float32."""
     result = np.empty(values.shape, np.float32)
-    np.subtract(values, mean, out=result, dtype=np.float64, casting="same_kind")
+    np.subtract(values, mean, out=result)
     result /= deviation
     return result
