@@ -14,12 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import nnunet_lib  # first: it switches TensorFlow's fast kernels on, before anyone imports it
+from benchmarks.machine import machine
 from benchmarks.parity import live as parity
 from benchmarks.parity.page import section
 from benchmarks.speed.data_rows import DATA_ROWS
 from benchmarks.speed.inputs import REAL_SCAN
 from benchmarks.speed.pairs import PEERS, take_turns
-from benchmarks.speed.report import FIGURE, as_json, draw, drops, from_json, machine, page
+from benchmarks.speed.report import FIGURE, as_json, draw, drops, from_json, page
 from benchmarks.speed.rows import ROWS as NETWORK_ROWS
 from benchmarks.speed.rows import Row, with_scans
 from benchmarks.speed.scan import find_dataset, write_scan
@@ -134,7 +136,8 @@ def _versions() -> dict[str, str]:
     done = subprocess.run(
         [str(PEERS), "-c", program, *VERSIONS], capture_output=True, text=True, check=True
     )
-    ours = {"tensorflow": importlib.metadata.version("tensorflow")}
+    tensorflow = importlib.metadata.version("tensorflow")
+    ours = {"nnunet_lib": nnunet_lib.__version__, "tensorflow": tensorflow}
     return ours | dict(zip(VERSIONS, done.stdout.split(), strict=True))
 
 

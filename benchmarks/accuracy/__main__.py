@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.accuracy.page import RESULTS, Run, add_run, write_page
-from benchmarks.speed.report import machine
+from benchmarks.machine import machine
 from nnunet_lib.datasets import Dataset
 from nnunet_lib.evaluation import evaluate_folder
 from nnunet_lib.files import read_json, write_json

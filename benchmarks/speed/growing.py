@@ -60,11 +60,20 @@ def cases(number: str) -> Work:
 
 def ranks(number: str) -> Work:
     """Training steps of that many Horovod ranks with one thread and one batch each."""
+    return _steps(int(number), together=True)
+
+
+def apart(number: str) -> Work:
+    """The same steps by that many processes that train on their own, all at once."""
+    return _steps(int(number), together=False)
+
+
+def _steps(processes: int, together: bool) -> Work:
     from nnunet_lib.distributed import launch
 
     single = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
     os.environ.update(dict.fromkeys(single, "1"), PYTHONPATH=os.getcwd())
-    start = partial(launch, take_steps, processes=int(number))
+    start = partial(launch, take_steps, together, processes=processes)
 
     def work() -> Reported:
         answers = start()
@@ -73,14 +82,14 @@ def ranks(number: str) -> Work:
     return work
 
 
-def take_steps() -> tuple[float, int]:
+def take_steps(together: bool) -> tuple[float, int]:
     """What a rank does: seconds of a step, and its memory at its largest."""
-    from nnunet_lib.distributed import join
+    from nnunet_lib.distributed import ALONE, join
 
     group = join()  # before TensorFlow does any work
     from benchmarks.speed.ours import training_step
 
-    step = training_step(group)
+    step = training_step(group if together else ALONE)
     step()
     seconds = []
     for _ in range(STEPS):

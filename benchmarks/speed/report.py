@@ -1,13 +1,10 @@
 """From what was measured to RESULTS.md, and to the question whether anything got worse."""
 
-import os
-import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import psutil
 from matplotlib.figure import Figure
 
 from benchmarks.speed.pairs import Measured
@@ -48,18 +45,6 @@ def from_json(value: Mapping[str, Any]) -> dict[str, Measured]:
         name: Measured(tuple(side["seconds"]), side["bytes"], side["note"])
         for name, side in value["sides"].items()
     }
-
-
-def machine() -> str:
-    """Processor, cores and memory."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    memory = psutil.virtual_memory().total / 2**30
-    processor = names[0] if names else platform.processor()
-    return f"{processor}, {os.cpu_count()} cores, {memory:.0f} GiB of memory"
 
 
 FIGURE = "growth.png"
@@ -127,7 +112,7 @@ def draw(rows: Sequence[Row], results: Mapping[str, Mapping[str, Measured]]) -> 
     panels = figure.subplots(2, len(rows), squeeze=False)
     for column, row in enumerate(rows):
         assert row.growth is not None
-        sides = results[row.name].values()
+        sides = list(results[row.name].values())[: len(row.growth.sizes)]
         costs = ("s", [one.median for one in sides]), ("MiB", [one.bytes / 2**20 for one in sides])
         for axes, (unit, cost) in zip(panels[:, column], costs, strict=True):
             _draw_law(axes, row.growth.sizes, cost)

@@ -42,7 +42,7 @@ class Growth:
 
     Attributes:
         over: what grows, in words.
-        sizes: one a side.
+        sizes: one a side; sides beyond them are there to compare with.
     """
 
     over: str
@@ -129,6 +129,7 @@ _NETWORK = (
 _PEAK_TEXT = "share of a lone convolution's FLOP/s"
 _CONVOLUTION = "lone convolution"
 _PLAIN, _DYN, _MONAI, _NNUNET = "PlainConvUNet", "DynUNet", "MONAI", "nnunetv2"
+_APART = "2 that exchange nothing"
 _FLOAT32 = 4
 
 
@@ -151,7 +152,8 @@ def _growing(
     over: str,
     sizes: Mapping[str, float],
     limits: tuple[float | None, float | None],
-    *goals: Goal,
+    goals: Sequence[Goal] = (),
+    beside: Sequence[Side] = (),
 ) -> Row:
     """The same work at several sizes, whose time and memory may grow no faster than it does."""
     numbers = tuple(sizes.values())
@@ -166,7 +168,8 @@ def _growing(
         limits[1],
         lambda result: exponent([result[size].bytes for size in sizes], numbers),
     )
-    return Row(name, title, sides, 3, (*goals, times, memory), growth=Growth(over, numbers))
+    figures = (*goals, times, memory)
+    return Row(name, title, (*sides, *beside), 3, figures, growth=Growth(over, numbers))
 
 
 _FLOPS = inputs.forward_flops()
@@ -351,6 +354,21 @@ ROWS: Sequence[Row] = (
         "ranks",
         {"1": 1, "2": 2},
         (None, None),
-        Goal("work of 2 ranks / twice that of 1", 0.9, time_ratio("1", "2"), at_least=True),
+        (
+            Goal(
+                "work of 2 ranks / twice that of 1",
+                0.9,
+                time_ratio("1", "2"),
+                "So much is lost to the machine itself, whose two cores slow each other down: see "
+                "the next line. The rest is Horovod's",
+                at_least=True,
+            ),
+            Goal(
+                "work of 2 processes that exchange nothing / twice that of 1",
+                None,
+                time_ratio("1", _APART),
+            ),
+        ),
+        (Side(_APART, "benchmarks.speed.growing:apart:2"),),
     ),
 )
