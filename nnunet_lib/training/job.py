@@ -10,11 +10,11 @@ from nnunet_lib.files import read_json, write_json
 from nnunet_lib.inference import FOLD, POSTPROCESSING
 from nnunet_lib.loading import CaseFiles, Fold, LoaderSettings, check_training, split_folds
 from nnunet_lib.model import BEST, LAST, Checkpoint
-from nnunet_lib.planning import Plan
+from nnunet_lib.planning import Plan, PlannerSettings
 from nnunet_lib.planning.topology import stage_filters
 from nnunet_lib.preprocessing import PreprocessedDataset
 from nnunet_lib.training.log import METRICS, TENSORBOARD
-from nnunet_lib.training.settings import TrainingSettings
+from nnunet_lib.training.settings import LONG_BASE_FILTERS, LONG_TRAINING, TrainingSettings
 from nnunet_lib.training.state import SETTINGS, load_last
 
 PLAN = "plan.json"
@@ -65,7 +65,8 @@ def open_job(
         InputError: on every rank alike, if the folder holds a run and the settings do not say
             what to do with it, or that run was another one; or if the cases cannot be loaded.
     """
-    plan = plan_of(preprocessed.plan, settings)
+    base_filters = ranks.gather_done(lambda: _base_filters(preprocessed.plan, run, settings))[0]
+    plan = plan_of(preprocessed.plan, settings, base_filters)
     loader = _loader_settings(plan, settings)
     folds = split_folds(preprocessed.identifiers, settings.number_of_folds, settings.seed)
     data = replace(preprocessed, plan=plan)
@@ -79,14 +80,25 @@ def open_job(
     return job, checkpoint
 
 
-def plan_of(plan: Plan, settings: TrainingSettings) -> Plan:
+def _base_filters(plan: Plan, run: Path, settings: TrainingSettings) -> int:
+    """What was set; else what a resumed run has; else the plan's, or more for a long training."""
+    if settings.base_filters is not None:
+        return settings.base_filters
+    if settings.resume and (run / PLAN).exists():
+        return Plan.load(run / PLAN).filters[0]
+    is_long = settings.time_limit is not None and settings.time_limit >= LONG_TRAINING
+    is_default = plan.dimensions == 3 and plan.filters[0] == PlannerSettings().base_filters
+    return LONG_BASE_FILTERS if is_long and is_default else plan.filters[0]
+
+
+def plan_of(plan: Plan, settings: TrainingSettings, base_filters: int) -> Plan:
     """The plan with what this run sets differently, so that the checkpoint tells the truth.
 
     A 2D batch that the plan chose is rounded down to what its volumes can share evenly.
     """
     filters, batch_size = plan.filters, settings.batch_size or plan.batch_size
-    if settings.base_filters is not None:
-        filters = stage_filters(len(plan.filters), settings.base_filters, plan.dimensions)
+    if base_filters != filters[0]:
+        filters = stage_filters(len(filters), base_filters, plan.dimensions)
     if plan.dimensions == 2 and settings.batch_size is None:
         volumes = settings.number_of_volumes
         batch_size = max(volumes, batch_size - batch_size % volumes)

@@ -27,6 +27,7 @@ from nnunet_lib.model import (
     save_checkpoint,
     variable_arrays,
 )
+from nnunet_lib.planning import Plan
 from nnunet_lib.preprocessing import PreprocessedDataset
 from nnunet_lib.training.job import Job, open_job
 from nnunet_lib.training.log import EpochRecord, NoLog, RunLog, read_metrics
@@ -83,7 +84,17 @@ def train(
     tf.keras.utils.set_random_seed(settings.seed)
     trainer = _Trainer(job, started)
     trainer.restore(checkpoint)
-    return trainer.run_all(show_progress, notes)
+    return trainer.run_all(show_progress, (*notes, *_wider(job, preprocessed.plan)))
+
+
+def _wider(job: Job, planned: Plan) -> Iterator[str]:
+    """That the network is not the plan's, where nobody asked for another."""
+    width, before = job.plan.filters[0], planned.filters[0]
+    if job.settings.base_filters is None and width != before:
+        yield (
+            f"A long training gets a wider network: {width} filters in the first stage, where the "
+            f"plan has {before}. --base-filters {before} keeps to the plan."
+        )
 
 
 def learning_rate_at(settings: TrainingSettings, progress: float, size: int = 1) -> float:
