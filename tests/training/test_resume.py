@@ -20,6 +20,8 @@ from nnunet_lib.errors import InputError
 from nnunet_lib.files import write_json
 from nnunet_lib.inference import FOLD
 from nnunet_lib.model import BEST, LAST, load_checkpoint
+from nnunet_lib.planning import PlannerSettings
+from nnunet_lib.planning.topology import stage_filters
 from nnunet_lib.preprocessing import PreprocessedDataset
 from nnunet_lib.training import TrainingSettings, loop, read_metrics, train
 
@@ -116,6 +118,19 @@ def test_resuming_starts_a_run_where_there_is_none(
     settings = replace(SETTINGS, epochs=1, resume=True)
     result = train(tiny_2d, tmp_path / "run", settings, show_progress=False)
     assert result.history[-1].step == 4
+
+
+def test_more_time_does_not_widen_a_run_that_has_begun(
+    tiny_3d: PreprocessedDataset, tmp_path: Path
+) -> None:
+    filters = stage_filters(len(tiny_3d.plan.filters), PlannerSettings().base_filters, 3)
+    data = replace(tiny_3d, plan=replace(tiny_3d.plan, filters=filters))
+    settings = replace(SETTINGS, epochs=1, time_limit=15)
+    train(data, tmp_path / "run", settings, show_progress=False)
+    longer = replace(settings, epochs=2, time_limit=45, resume=True)
+    result = train(data, tmp_path / "run", longer, show_progress=False)
+    assert result.history[-1].step == 8
+    assert load_checkpoint(tmp_path / "run" / LAST).plan.filters == filters
 
 
 @pytest.mark.parametrize(
