@@ -130,7 +130,8 @@ def resample_labels(
         (left, _), (right, _) = sides[axis]
         lowest = np.minimum(lowest.take(left, axis), lowest.take(right, axis))
         highest = np.maximum(highest.take(left, axis), highest.take(right, axis))
-    border = np.nonzero(lowest != highest)  # three times (voxel,)
+    # Three times (voxel,). To look for them in a row takes half of numpy.nonzero's time.
+    border = np.unravel_index(np.flatnonzero(lowest != highest), lowest.shape)
     places = map(nearest_voxels, labels.shape, shape)
     nearest = labels[tuple(old[new] for old, new in zip(places, border, strict=True))]  # (voxel,)
     lowest[border] = _heaviest(labels, sides, border, nearest)
