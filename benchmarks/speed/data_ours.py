@@ -132,7 +132,13 @@ def loading_wait() -> Work:
 
 
 def overlap() -> Work:
-    """Dice of two maps."""
+    """Dice of two masks."""
+    predicted, true = (array.astype(bool) for array in data.predicted_and_true())
+    return lambda: dice(predicted, true)
+
+
+def overlap_of_labels() -> Work:
+    """Dice of a class of two label maps."""
     predicted, true = data.predicted_and_true()
     return lambda: dice(predicted, true)
 

@@ -34,23 +34,28 @@ def overlap_of(prediction: npt.NDArray[Any], truth: npt.NDArray[Any], label: int
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"The maps differ in shape: {prediction.shape} and {truth.shape}.")
-    predictions, truths = _flat(prediction), _flat(truth)
+    predictions, truths = prediction.ravel(), truth.ravel()
     masks = np.empty((2, min(_PART, predictions.size)), bool)
     predicted = true = both = 0
     for start in range(0, predictions.size, _PART):
         part = slice(start, start + _PART)
-        one, other = masks[:, : len(predictions[part])]  # (voxel,) each
-        here = np.count_nonzero(np.equal(predictions[part], label, out=one))
-        there = np.count_nonzero(np.equal(truths[part], label, out=other))
+        buffers = masks[:, : len(predictions[part])]
+        one = _mask(predictions[part], label, buffers[0])  # (voxel,)
+        other = _mask(truths[part], label, buffers[1])
+        here, there = np.count_nonzero(one), np.count_nonzero(other)
         predicted, true = predicted + here, true + there
         if here and there:
-            both += np.count_nonzero(np.logical_and(one, other, out=one))
+            both += np.count_nonzero(np.logical_and(one, other, out=buffers[0]))
     return Overlap(predicted, true, both)
 
 
-def _flat(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """All voxels in a row; a mask as the label map that it is, for which comparing is quicker."""
-    return (labels.view(np.uint8) if labels.dtype == bool else labels).ravel()
+def _mask(labels: npt.NDArray[Any], label: int, buffer: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    """Where the labels (voxel,) have the class; a mask is that itself, and is not copied."""
+    if labels.dtype == bool:
+        if label == 1:
+            return labels
+        labels = labels.view(np.uint8)
+    return np.equal(labels, label, out=buffer)
 
 
 def dice_of(overlap: Overlap, empty_as: EmptyAs = "undefined") -> float | None:

@@ -53,8 +53,10 @@ def test_maps_that_would_broadcast_are_refused():
         dice(np.zeros((4, 3), np.uint8), np.zeros((1, 3), np.uint8))
 
 
-def test_the_maps_are_not_changed():
-    prediction, truth = np.array([[0, 1]], np.uint8), np.array([[1, 1]], np.uint8)
-    dice(prediction, truth)
+@pytest.mark.parametrize("kind", [bool, np.uint8])
+@pytest.mark.parametrize(("label", "score"), [(0, 0.0), (1, 2 / 3)])
+def test_the_maps_are_not_changed(kind, label, score):
+    prediction, truth = np.array([[0, 1]], kind), np.array([[1, 1]], kind)
+    assert dice(prediction, truth, label) == score
     assert prediction.tolist() == [[0, 1]]
     assert truth.tolist() == [[1, 1]]
