@@ -131,7 +131,8 @@ def _draw_law(axes: Any, sizes: Sequence[float], costs: Sequence[float]) -> None
     axes.minorticks_off()
     ends = slice(None, None, len(sizes) - 1)  # the first and the last
     axes.set_xticks(sizes[ends], [f"{size:,.0f}" for size in sizes[ends]])
-    axes.set_yticks(costs[ends], [f"{cost:,.4g}" for cost in costs[ends]])
+    told = costs[ends] if max(costs) > 1.1 * min(costs) else costs[-1:]  # else they would overlap
+    axes.set_yticks(told, [f"{cost:,.4g}" for cost in told])
     axes.set_ylim(min(costs) / 2, 2 * max(costs))  # so that what hardly grows looks like it
     axes.grid(alpha=0.3)
     axes.legend()
