@@ -81,14 +81,17 @@ def open_job(
 
 
 def _base_filters(plan: Plan, run: Path, settings: TrainingSettings) -> int:
-    """What was set; else what a resumed run has; else the plan's, or more for a long training."""
+    """What was set; else the plan's, or more for a long training. A begun run stays as wide."""
     if settings.base_filters is not None:
         return settings.base_filters
+    planned = plan.filters[0]
+    if plan.dimensions == 2 or planned != PlannerSettings().base_filters:
+        return planned
     if settings.resume and (run / PLAN).exists():
-        return Plan.load(run / PLAN).filters[0]
-    is_long = settings.time_limit is not None and settings.time_limit >= LONG_TRAINING
-    is_default = plan.dimensions == 3 and plan.filters[0] == PlannerSettings().base_filters
-    return LONG_BASE_FILTERS if is_long and is_default else plan.filters[0]
+        is_wide = Plan.load(run / PLAN).filters[0] == LONG_BASE_FILTERS
+    else:
+        is_wide = settings.time_limit is not None and settings.time_limit >= LONG_TRAINING
+    return LONG_BASE_FILTERS if is_wide else planned
 
 
 def plan_of(plan: Plan, settings: TrainingSettings, base_filters: int) -> Plan:

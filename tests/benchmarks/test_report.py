@@ -96,12 +96,13 @@ def test_a_power_law_gives_its_exponent():
 def test_growth_is_drawn_and_told():
     sides = tuple(Side(str(size), "m:f") for size in (1, 2, 4))
     law = Goal("time ~ size^k, k", 1.1, lambda _: 2.0)
-    row = Row("growing", "some work", sides, 3, (law,), growth=Growth("voxels", (1, 2, 4)))
-    result = {side.name: Measured((int(side.name) ** 2.0,), 2**20) for side in sides}
+    beside = Side("16", "m:f")  # of no size, and so no part of the drawn law
+    row = Row("growing", "work", (*sides, beside), 3, (law,), growth=Growth("voxels", (1, 2, 4)))
+    result = {side.name: Measured((int(side.name) ** 2.0,), 2**20) for side in row.sides}
     above, below = draw([row], {"growing": result}).axes
     assert above.get_legend().get_texts()[0].get_text() == "k = 2.00"
     assert below.get_legend().get_texts()[0].get_text() in ("k = 0.00", "k = -0.00")
-    assert "some work: time ~ size^k, k = 2" in alt_text([row], {"growing": result})
+    assert "work: time ~ size^k, k = 2" in alt_text([row], {"growing": result})
     text = page([row], {"rows": {"growing": as_json(row, result)}}, {}, "Some machine.")
     assert text.index("How cost grows") < text.index("| growing | time ~ size^k, k | 2 |")
 
