@@ -16,8 +16,6 @@ NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.9
 """How much of the moving statistics each training step keeps."""
 MAXIMUM_GROUPS = 8
-FEW_CASES = 4
-"""So few cases, if the graph knows their number, are normalised one by one: quicker, more nodes."""
 
 
 @tf.keras.utils.register_keras_serializable("nnunet_lib")
@@ -41,10 +39,7 @@ class InstanceNormalization(tf.keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Normalise (batch, *spatial, channels) to the same shape."""
-        cases = inputs.shape[0]
-        if cases is None or cases > FEW_CASES:
-            return self._by_formula(inputs)
-        return tf.stack([self._alone(case) for case in tf.unstack(inputs)])
+        return self._alone(inputs) if inputs.shape[0] == 1 else self._by_formula(inputs)
 
     def _by_formula(self, inputs: tf.Tensor) -> tf.Tensor:
         """All cases at once, one operation after the other."""
@@ -55,7 +50,7 @@ class InstanceNormalization(tf.keras.layers.Layer):
         )
 
     def _alone(self, case: tf.Tensor) -> tf.Tensor:
-        """One case, (*spatial, channels), as a batch of its own: its batch norm is the same.
+        """One case, (1, *spatial, channels), of which batch norm makes the same.
 
         That is one kernel forward and one back, which go through memory less often.
         """

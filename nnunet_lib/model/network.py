@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from nnunet_lib.model.blocks import FEW_CASES
 from nnunet_lib.model.checkpoint import LAST, assign_arrays, find_checkpoint, load_checkpoint
 from nnunet_lib.model.compute import DEFAULT_COMPUTE, ComputeSettings, Precision
 from nnunet_lib.model.unet import build_unet
@@ -18,9 +17,15 @@ from nnunet_lib.planning import Plan
 Forward = Callable[[tf.Tensor], list[tf.Tensor]]
 Network = Callable[[np.ndarray], np.ndarray]
 
+FEW_CASES = 4
+"""So few cases, if the graph knows their number, pass a network one by one: quicker, more nodes."""
+
 
 def training_forward(model: tf.keras.Model, xla: bool = False) -> Forward:
     """The model in training: patches (batch, *patch, channels) -> logits of each head.
+
+    A batch of few cases goes through the model case by case, unless batch norm mixes them: what
+    one case leaves of the cores, such as in its small layers, the next one uses.
 
     With XLA, the pass forward becomes one compiled program, and the pass back, which a gradient
     tape around this function asks for, another. The rest of the step stays outside: neither
@@ -29,19 +34,18 @@ def training_forward(model: tf.keras.Model, xla: bool = False) -> Forward:
     """
 
     def forward(patches: tf.Tensor) -> list[tf.Tensor]:
-        logits = model(patches, training=True)
-        return logits if isinstance(logits, list) else [logits]
+        return tf.nest.flatten(model(patches, training=True))
 
     if not xla:
-        return forward
+        return forward if _mixes_cases(model) else _case_by_case(forward)
     return tf.function(forward, jit_compile=True, input_signature=[_any_number_of_patches(model)])
 
 
 def as_network(model: tf.keras.Model, xla: bool = False, batch_size: int = 1) -> Network:
     """The model's finest head as a function: (n, *patch, channels) -> (n, *patch, classes).
 
-    Both are float32. For few patches at a time a graph is traced for each number of them: instance
-    norm is quicker where the graph knows it. For more, one graph serves all numbers.
+    Both are float32. For few patches at a time a graph is traced for each number of them, in which
+    they go through the model one by one. For more, one graph serves all numbers.
 
     Args:
         model: from `build_unet`, in any precision.
@@ -53,13 +57,32 @@ def as_network(model: tf.keras.Model, xla: bool = False, batch_size: int = 1) ->
     signature = [_any_number_of_patches(model)] if xla or batch_size > FEW_CASES else None
 
     @tf.function(input_signature=signature, jit_compile=xla)
-    def forward(patches: tf.Tensor) -> tf.Tensor:
-        return finest(patches, training=False)
+    @_case_by_case
+    def forward(patches: tf.Tensor) -> list[tf.Tensor]:
+        return [finest(patches, training=False)]
 
     def network(patches: np.ndarray) -> np.ndarray:
-        return forward(tf.convert_to_tensor(patches, tf.float32)).numpy()
+        return forward(tf.convert_to_tensor(patches, tf.float32))[0].numpy()
 
     return _in_batches_of(batch_size, network) if xla else network
+
+
+def _case_by_case(forward: Forward) -> Forward:
+    """The same for each case of a batch by itself, if there are few and their number is known."""
+
+    def one_by_one(patches: tf.Tensor) -> list[tf.Tensor]:
+        cases = patches.shape[0]
+        if cases is None or cases > FEW_CASES:
+            return forward(patches)
+        heads = zip(*(forward(case) for case in tf.split(patches, cases)), strict=True)
+        return [tf.concat(head, axis=0) for head in heads]  # (batch, *grid, classes) each
+
+    return one_by_one
+
+
+def _mixes_cases(model: tf.keras.Model) -> bool:
+    """Whether what becomes of a case in training depends on the others in its batch."""
+    return any(isinstance(layer, tf.keras.layers.BatchNormalization) for layer in model.layers)
 
 
 def _any_number_of_patches(model: tf.keras.Model) -> tf.TensorSpec:

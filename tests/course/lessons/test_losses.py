@@ -80,12 +80,12 @@ def test_cross_entropy_is_honest_and_dice_is_decided():
 
 
 def test_cross_entropy_that_weighs_foreground_is_noticed(monkeypatch):
-    real = library._voxel_cross_entropy
+    real = library._surprise
 
-    def weighted(logits, labels):
-        return real(logits, labels) * (1 + 5 * tf.cast(labels[..., 0] > 0, tf.float32))
+    def weighted(log_probabilities, truth):
+        return real(log_probabilities, truth) * (6 - 5 * truth[0])
 
-    monkeypatch.setattr(library, "_voxel_cross_entropy", weighted)
+    monkeypatch.setattr(library, "_surprise", weighted)
     belief = losses.converged(cross_entropy)
     assert abs(belief.marked - 1 / 3) > 0.1
     assert belief.dice > 0
