@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 SIZE_VARIABLES = ("HOROVOD_SIZE", "OMPI_COMM_WORLD_SIZE")
 """What Horovod's own launcher and mpirun tell each process: how many there are."""
 
-CYCLE_TIME, CPU_CYCLE_TIME = "HOROVOD_CYCLE_TIME", "5"
+CYCLE_TIME, CPU_CYCLE_TIME = "HOROVOD_CYCLE_TIME", "10"
 """Milliseconds between Horovod's rounds, and what we choose where processes train on a CPU."""
 
 MISSING = (
@@ -63,10 +63,20 @@ class Ranks:
     def total(self, tensor: "tf.Tensor") -> "tf.Tensor":
         """The sum over ranks, the same on each; differentiable.
 
-        Its gradient is summed over ranks too. Where gradients are averaged afterwards, as a
-        `gradient_tape` does, that makes exactly the gradient of the whole batch's loss.
+        Whatever is made of it must be made alike on every rank. Its gradient is then the same on
+        each, and the sum of these gradients over ranks needs no second exchange: it is one of
+        them times `size`. Where gradients are averaged afterwards, as a `gradient_tape` does,
+        that makes exactly the gradient of the whole batch's loss.
         """
-        return tensor if self.size == 1 else _horovod().allreduce(tensor, op=_horovod().Sum)
+        if self.size == 1:
+            return tensor
+        import tensorflow as tf
+
+        @tf.custom_gradient
+        def total(part: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+            return _horovod().allreduce(part, op=_horovod().Sum), lambda slope: slope * self.size
+
+        return total(tensor)
 
     def mean(self, value: float) -> float:
         """The mean over ranks of a number."""
@@ -177,7 +187,7 @@ def _choose_settings() -> None:
 
     `horovod.run` of Horovod 0.28 writes "(None,)" for a cycle time and a cache size that nobody
     gave. Horovod reads 0, never pauses, which takes a core, and agrees on each tensor anew. On a
-    CPU even its own 1 ms costs the training more time than a pause of 5 ms.
+    CPU even its own 1 ms costs the training more time than a pause of 10 ms.
     """
     for name in (CYCLE_TIME, "HOROVOD_CACHE_CAPACITY"):
         if os.environ.get(name) == "(None,)":

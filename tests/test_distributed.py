@@ -119,7 +119,7 @@ def settings() -> list[str | None]:
     return [os.environ.get(name) for name in (distributed.CYCLE_TIME, "HOROVOD_CACHE_CAPACITY")]
 
 
-@pytest.mark.parametrize(("given", "chosen"), [(None, "5"), ("(None,)", "5"), ("2", "2")])
+@pytest.mark.parametrize(("given", "chosen"), [(None, "10"), ("(None,)", "10"), ("2", "2")])
 def test_horovod_pauses_between_its_rounds(
     given: str | None, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +141,7 @@ def test_processes_launched_here_pause_too() -> None:
         join()
         return [os.environ.get(CYCLE_TIME), os.environ.get("HOROVOD_CACHE_CAPACITY")]
 
-    assert distributed.launch(joined, processes=2) == [["5", None]] * 2
+    assert distributed.launch(joined, processes=2) == [["10", None]] * 2
 
 
 @pytest.mark.slow
