@@ -171,6 +171,8 @@ def _preprocessed(task: _CaseTask) -> PreprocessedCase:
         if task.case.label is None:
             raise InputError("the case has no label, which this mode needs.")
         label = read_label(task.case.label)
+        if (largest := int(label.array.max())) >= (number := len(task.plan.labels)):
+            raise InputError(f"the label holds {largest}; the plan's labels end at {number - 1}.")
     volume = read_volume(task.case.images)
     return preprocess_case(volume, task.plan, label, pad=task.mode == "training")
 

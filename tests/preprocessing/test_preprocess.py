@@ -244,6 +244,12 @@ class TestErrors:
         with pytest.raises(InputError, match="no label"):
             preprocess(replace(dataset, training=(case,)), plan, tmp_path)
 
+    def test_a_label_that_the_plan_does_not_know(self, small: Planned, tmp_path: Path) -> None:
+        dataset, _, plan = small
+        known = replace(plan, labels=plan.labels[:-1])
+        with pytest.raises(InputError, match=f"holds {len(known.labels)}.*end at"):
+            preprocess(dataset, known, tmp_path)
+
     @pytest.mark.parametrize("mode", ["training", "val", "test"])
     def test_no_cases(self, small: Planned, tmp_path: Path, mode: Mode) -> None:
         dataset, _, plan = small
