@@ -109,6 +109,16 @@ def test_losses_are_computed_in_float32_whatever_arrives(dtype: tf.DType) -> Non
         assert value.numpy() == expected.numpy()
 
 
+def test_no_logit_is_too_large() -> None:
+    logits, labels = tf.constant([[[1e4, -1e4], [1e4, -1e4]]]), tf.constant([[[0], [1]]])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        losses = cross_entropy(logits, labels), soft_dice(logits, labels)
+    gradients = tape.gradient(losses, logits).numpy()
+    assert [float(loss) for loss in losses] == pytest.approx([1e4, 0], abs=1e-3)
+    np.testing.assert_allclose(gradients, [[[0, 0], [0.5, -0.5]]], atol=1e-6)
+
+
 def test_perfect_and_opposite_predictions_score_1_and_0() -> None:
     sure = 50 * np.eye(3, dtype=np.float32)[LABELS[..., 0]]
     wrong = 50 * np.eye(3, dtype=np.float32)[(LABELS[..., 0] + 1) % 3]
