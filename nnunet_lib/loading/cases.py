@@ -3,9 +3,12 @@
 Needs neither TensorFlow nor DALI.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +42,15 @@ def check_cases(cases: Sequence[CaseFiles], crop_size: tuple[int, int, int] = (1
             f"({sorted(channels)}). Preprocess one dataset into one folder."
         )
     return channels.pop()
+
+
+def read(path: Path) -> np.ndarray:
+    """An array as it lies on disk: only what is cropped from it is ever read.
+
+    Its header is parsed once, which `check_cases` does before any loader's thread needs it: where
+    two threads parse at once, Python 3.11 now and then ends one of them with a SystemError.
+    """
+    return np.memmap(path, mode="r", **_layout(path, os.stat(path).st_mtime_ns))
 
 
 def training_order(number: int, seed: int, epoch: int, shard_id: int, shards: int) -> list[int]:
@@ -93,7 +105,7 @@ def _check_case(case: CaseFiles, crop_size: tuple[int, int, int]) -> int:
 def _header(path: Path, dtype: type[np.generic]) -> tuple[int, ...]:
     """The shape of a 4D .npy array of `dtype`; only the header is read."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = read(path)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file. Preprocess the dataset first.") from None
     except (OSError, ValueError, EOFError) as error:
@@ -104,3 +116,11 @@ def _header(path: Path, dtype: type[np.generic]) -> tuple[int, ...]:
             "(depth, height, width, channels). Preprocess this case again."
         )
     return tuple(array.shape)
+
+
+@cache
+def _layout(path: Path, modified: int) -> dict[str, Any]:
+    """What a .npy file's header says; `modified` (ns) makes a file that was rewritten a new one."""
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    order = "C" if array.flags.c_contiguous else "F"
+    return {"dtype": array.dtype, "shape": array.shape, "offset": array.offset, "order": order}

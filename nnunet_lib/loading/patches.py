@@ -15,7 +15,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from nnunet_lib.loading.cases import CaseFiles
+from nnunet_lib.loading.cases import CaseFiles, read
 from nnunet_lib.loading.settings import AugmentationSettings, LoaderSettings, Range
 from nnunet_lib.preprocessing.resampling import nearest_voxels
 
@@ -57,12 +57,6 @@ def benchmark_patch(case: CaseFiles, settings: LoaderSettings) -> Pair:
     corner, size = np.zeros(3, int), np.array(settings.crop_size)
     image, label = (crop(read(path), corner, size) for path in (case.image, case.label))
     return (image[0], label[0]) if settings.dimensions == 2 else (image, label)
-
-
-def read(path: Path) -> np.ndarray:
-    """An array (d, h, w, c) as it lies on disk: only what is cropped from it is ever read."""
-    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
 
 
 def crop(volume: np.ndarray, anchor: np.ndarray, region: np.ndarray) -> np.ndarray:

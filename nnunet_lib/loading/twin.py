@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nnunet_lib.loading.cases import CaseFiles, check_cases, check_shard, training_order
+from nnunet_lib.loading.cases import CaseFiles, check_cases, check_shard, read, training_order
 from nnunet_lib.loading.patches import Pair, benchmark_patch, training_patch
 from nnunet_lib.loading.settings import LoaderSettings
 
@@ -59,7 +59,7 @@ def evaluation_batches(
 
     def load(number: int) -> Pair:
         case = shard[number]
-        image, label = (np.load(path, allow_pickle=False) for path in (case.image, case.label))
+        image, label = (np.array(read(path)) for path in (case.image, case.label))
         return image, label
 
     numbers = tf.data.Dataset.range(len(shard))

@@ -1,10 +1,11 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nnunet_lib.errors import InputError
-from nnunet_lib.loading.cases import CaseFiles, check_cases, pipeline_seed, training_order
+from nnunet_lib.loading.cases import CaseFiles, check_cases, pipeline_seed, read, training_order
 
 SHAPE = (6, 8, 7)
 
@@ -19,6 +20,14 @@ def case(tmp_path: Path) -> CaseFiles:
 
 def test_good_cases_give_their_number_of_channels(case: CaseFiles) -> None:
     assert check_cases([case], SHAPE) == 2
+
+
+def test_a_file_that_was_rewritten_is_read_anew(case: CaseFiles) -> None:
+    assert read(case.image).shape == (*SHAPE, 2)
+    replaced = case.image.with_name("other.npy")
+    np.save(replaced, np.arange(12, dtype=np.uint8).reshape(3, 4))
+    os.replace(replaced, case.image)
+    np.testing.assert_array_equal(read(case.image), np.arange(12).reshape(3, 4))
 
 
 def test_a_case_smaller_than_the_patch_is_refused_with_its_remedy(case: CaseFiles) -> None:

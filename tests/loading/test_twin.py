@@ -18,6 +18,7 @@ from nnunet_lib.loading import (
     CaseFiles,
     Loader,
     LoaderSettings,
+    evaluation_batches,
     training_batches,
 )
 
@@ -178,3 +179,15 @@ def test_the_twin_needs_no_dali(scene: CaseFiles) -> None:
     command = [sys.executable, "-c", TRAIN_WITHOUT_DALI, str(scene.image), str(scene.label)]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert "(2, 4, 5, 6, 4)" in printed
+
+
+def test_no_thread_parses_a_header(scene: CaseFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    def parse(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("a thread of the loader parsed a header")
+
+    settings = LoaderSettings(batch_size=2, patch_size=PATCH)
+    training = training_batches([scene], settings, loader="tf")
+    evaluation = evaluation_batches([scene], loader="tf")
+    monkeypatch.setattr(np, "load", parse)
+    assert next(iter(training))[0].shape == (2, *PATCH, 4)
+    assert next(iter(evaluation))[0].shape == (1, *SHAPE, 4)
