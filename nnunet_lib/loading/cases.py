@@ -48,7 +48,8 @@ def read(path: Path) -> np.ndarray:
     """An array as it lies on disk: only what is cropped from it is ever read.
 
     Its header is parsed once, which `check_cases` does before any loader's thread needs it: where
-    two threads parse at once, Python 3.11 now and then ends one of them with a SystemError.
+    two threads parse at once, Python 3.11 now and then ends one of them with a SystemError (CPython
+    issue 106905).
     """
     return np.memmap(path, mode="r", **_layout(path, os.stat(path).st_mtime_ns))
 
