@@ -45,7 +45,7 @@ def check_cases(cases: Sequence[CaseFiles], crop_size: tuple[int, int, int] = (1
 
 
 def read(path: Path) -> np.ndarray:
-    """An array as it lies on disk: only what is cropped from it is ever read.
+    """An array (d, h, w, c) as it lies on disk: only what is cropped from it is ever read.
 
     Its header is parsed once, which `check_cases` does before any loader's thread needs it: where
     two threads parse at once, Python 3.11 now and then ends one of them with a SystemError (CPython
