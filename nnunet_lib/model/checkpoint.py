@@ -104,7 +104,9 @@ def find_checkpoint(model: Path, name: str = LAST) -> Path:
         return model
     path = model / name
     if not path.is_file():
-        raise InputError(f"{model}: holds no {name}. Name a run folder that `train` has written.")
+        within = ", ".join(sorted(str(found.parent) for found in model.glob(f"*/{name}")))
+        remedy = f"one of the runs in it: {within}" if within else "a run folder of `train`"
+        raise InputError(f"{model}: holds no {name}. Name {remedy}.")
     return path
 
 

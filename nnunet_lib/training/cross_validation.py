@@ -28,6 +28,7 @@ from nnunet_lib.inference import (
 from nnunet_lib.loading import Fold
 from nnunet_lib.model import LAST, load_network
 from nnunet_lib.preprocessing import PreprocessedDataset
+from nnunet_lib.training.job import make_room
 from nnunet_lib.training.loop import train
 from nnunet_lib.training.settings import TrainingSettings
 from nnunet_lib.training.validation import for_every_case, segment_case
@@ -142,7 +143,7 @@ def cross_validate(
     """
     settings, ranks = settings or TrainingSettings(), distributed.join()
     runs = [results / f"fold_{fold}" for fold in range(settings.number_of_folds)]
-    _make_room(results, runs, settings, ranks)
+    make_room(results, runs, settings, ranks)
     for fold, run in enumerate(runs):
         if show_progress and ranks.is_first:
             tqdm.write(f"Fold {fold}, one of {len(runs)}: {run}")
@@ -160,20 +161,6 @@ def cross_validate(
         write_json(results / CROSS_VALIDATION, result.to_json())  # last: it says that all is done
     ranks.wait()
     return result
-
-
-def _make_room(
-    results: Path, runs: Sequence[Path], settings: TrainingSettings, ranks: Ranks
-) -> None:
-    """Refuse to start where a run is in the way of any fold, not only of the first."""
-    there = ranks.agree([str(run) for run in runs if (run / LAST).exists()])
-    if there and not (settings.resume or settings.overwrite):
-        raise InputError(
-            f"{results}: holds trained folds already ({', '.join(there)}). Name another folder, "
-            "or add --resume to go on with them, or --overwrite to replace them."
-        )
-    if ranks.is_first:
-        (results / CROSS_VALIDATION).unlink(missing_ok=True)  # no longer true from here on
 
 
 def _folds_of(runs: Sequence[Path], identifiers: Sequence[str], ranks: Ranks) -> list[Fold]:

@@ -1,13 +1,14 @@
 """What is decided before a run starts, and stays: data, fold, plan, loader, processes."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import read_json, write_json
-from nnunet_lib.inference import FOLD, POSTPROCESSING
+from nnunet_lib.inference import CROSS_VALIDATION, FOLD, POSTPROCESSING
 from nnunet_lib.loading import CaseFiles, Fold, LoaderSettings, check_training, split_folds
 from nnunet_lib.model import BEST, LAST, Checkpoint
 from nnunet_lib.planning import Plan, PlannerSettings
@@ -136,6 +137,7 @@ def _open_folder(job: Job) -> tuple[Checkpoint | None, str | None]:
     try:
         checkpoint = None
         if job.settings.resume:
+            _require_no_cross_validation(job.run)
             checkpoint = load_last(job.run, job.plan, job.settings)
         else:
             _clear(job.run, job.settings.overwrite)
@@ -148,16 +150,30 @@ def _open_folder(job: Job) -> tuple[Checkpoint | None, str | None]:
 
 def _clear(run: Path, overwrite: bool) -> None:
     """Make room for a new run."""
-    if not ((run / LAST).exists() or (run / METRICS).exists()):
+    if not any((run / name).exists() for name in (LAST, METRICS, CROSS_VALIDATION)):
         return
     if not overwrite:
         raise InputError(
             f"{run}: holds a training run already. Name another folder, or add --resume to go "
             "on with it, or --overwrite to replace it."
         )
-    for name in (LAST, BEST, METRICS, POSTPROCESSING):
+    _remove(run)
+
+
+def _remove(run: Path) -> None:
+    """Remove what training has left in a folder, but for folders of runs within."""
+    for name in (LAST, BEST, METRICS, FOLD, POSTPROCESSING, CROSS_VALIDATION):
         (run / name).unlink(missing_ok=True)
     shutil.rmtree(run / TENSORBOARD, ignore_errors=True)
+
+
+def _require_no_cross_validation(run: Path) -> None:
+    """A fold beside a finished cross-validation would never be predicted with."""
+    if (run / CROSS_VALIDATION).exists():
+        raise InputError(
+            f"{run}: holds a cross-validation, which cannot go on as one run. Resume it with "
+            "--fold all, name one of its runs, or train in another folder."
+        )
 
 
 def _require_same_fold(job: Job, checkpoint: Checkpoint | None) -> None:
@@ -170,6 +186,30 @@ def _require_same_fold(job: Job, checkpoint: Checkpoint | None) -> None:
             f"{job.run / FOLD}: the run was trained on other cases than the data holds now. "
             "Resume with the same preprocessed cases, or train in another folder."
         )
+
+
+def make_room(
+    results: Path, runs: Sequence[Path], settings: TrainingSettings, ranks: Ranks
+) -> None:
+    """Refuse to start all folds where a run is in the way of any, not only of the first.
+
+    Raises:
+        InputError: on every rank alike, if the folder holds a run and the settings do not say
+            what to do with it.
+    """
+    there = ranks.agree([str(run) for run in (results, *runs) if (run / LAST).exists()])
+    if str(results) in there and settings.resume:
+        raise InputError(
+            f"{results}: holds a run of one fold, which cannot go on as all of them. Name another "
+            "folder, or say --overwrite in place of --resume."
+        )
+    if there and not (settings.resume or settings.overwrite):
+        raise InputError(
+            f"{results}: holds trained runs already ({', '.join(there)}). Name another folder, "
+            "or add --resume to go on with them, or --overwrite to replace them."
+        )
+    if ranks.is_first:
+        _remove(results)  # with the scores of a cross-validation, which are no longer true
 
 
 def _describe(job: Job) -> None:

@@ -11,7 +11,7 @@ from nnunet_lib.distributed import ALONE
 from nnunet_lib.errors import InputError
 from nnunet_lib.evaluation import dice
 from nnunet_lib.files import write_json
-from nnunet_lib.inference import Postprocessing, Trial, predict
+from nnunet_lib.inference import Postprocessing, Trial, load_members, predict
 from nnunet_lib.loading import split_folds
 from nnunet_lib.model import LAST, load_network
 from nnunet_lib.preprocessing import PreprocessedDataset
@@ -21,6 +21,7 @@ from nnunet_lib.training import (
     cross_validate,
     cross_validation,
     read_metrics,
+    train,
 )
 from nnunet_lib.training.validation import segment_case
 
@@ -87,6 +88,29 @@ def test_a_folder_with_folds_is_not_trained_over_unasked(
     with pytest.raises(InputError, match=r"fold_1.*--resume.*--overwrite"):
         cross_validate(tiny_3d, finished.results, SHORT, False)
     assert (finished.results / "cross_validation.json").exists()
+
+
+@pytest.mark.slow
+def test_neither_one_fold_nor_all_replace_the_other_unasked(
+    finished: CrossValidation, tiny_3d: PreprocessedDataset, tmp_path: Path
+) -> None:
+    for settings, word in ((SHORT, "a training run"), (replace(SHORT, resume=True), "--fold all")):
+        with pytest.raises(InputError, match=f"holds .*{word}"):
+            train(tiny_3d, finished.results, settings, show_progress=False)
+    one = train(tiny_3d, tmp_path / "one", SHORT, show_progress=False).run
+    for settings, word in ((SHORT, "--resume"), (replace(SHORT, resume=True), "cannot go on")):
+        with pytest.raises(InputError, match=f"one: holds .*{word}"):
+            cross_validate(tiny_3d, one, settings, show_progress=False)
+    assert (one / LAST).exists()
+    assert (finished.results / "cross_validation.json").exists()
+
+
+@pytest.mark.slow
+def test_what_replaces_a_run_is_what_predicts(tiny_3d: PreprocessedDataset, tmp_path: Path) -> None:
+    folder, again = tmp_path / "run", replace(SHORT, overwrite=True)
+    for start, networks in ((train, 1), (cross_validate, 2), (train, 1)):
+        start(tiny_3d, folder, again, show_progress=False)
+        assert len(load_members([folder], LAST)) == networks
 
 
 @pytest.mark.slow
