@@ -148,8 +148,9 @@ def sliding_window(
     accumulator, and nothing of the image's size is touched for a single window.
 
     Args:
-        network: gets (n, *patch, channels) with n at most `window_batch_size`; the last batch
-            may be smaller. With a 2D patch over a volume it gets (n, height, width, channels).
+        network: gets (n, *patch, channels) with n at most `window_batch_size`, which it must
+            not change; the last batch may be smaller. With a 2D patch over a volume it gets
+            (n, height, width, channels).
         image: (*spatial, channels), of any size; it is not changed.
         patch_size: voxels an axis; two of them for a volume mean windows within its slices.
         overlap: the least share of a patch that neighbouring windows have in common, in [0, 1).
@@ -173,7 +174,7 @@ def sliding_window(
     accumulator = None
     for first in range(0, len(windows), window_batch_size):
         batch = windows[first : first + window_batch_size]
-        patches = np.stack([padded[window] for window in batch])  # (n, *patch, channels)
+        patches = _patches(padded, batch)  # (n, *patch, channels)
         logits = _logits(network, patches, len(patch_size))  # (n, *patch, classes)
         if accumulator is None:  # the first logits tell the number of classes
             weights = _row_weights(patch, blend_mode, logits.shape[-1])
@@ -239,6 +240,15 @@ class _Accumulator:
         for plane, weight_sum in zip(self.total, sums[0], strict=True):
             plane *= np.divide(rows, np.float32(weight_sum), out=shares)
         return self.total.reshape(*map(len, sums), self.classes)
+
+
+def _patches(image: FloatArray, windows: Sequence[Window]) -> FloatArray:
+    """The patches (n, *patch, channels) in these windows: of one a view that cannot be changed."""
+    if len(windows) > 1:
+        return np.stack([image[window] for window in windows])
+    patch = image[windows[0]][np.newaxis]
+    patch.flags.writeable = False
+    return patch
 
 
 def _over_volume(patch_size: Sequence[int], axes: int) -> tuple[int, ...]:

@@ -214,6 +214,18 @@ def test_the_image_and_what_the_network_returns_are_not_changed():
     assert (returned == 1).all()
 
 
+def test_a_network_cannot_change_the_image_through_a_patch():
+    def careless(patches):
+        patches *= 2
+        return patches
+
+    image = an_image((12, 12, 12))
+    before = image.copy()
+    with pytest.raises(ValueError, match="read-only"):
+        sliding_window(careless, image, PATCH, window_batch_size=1)
+    np.testing.assert_array_equal(image, before)
+
+
 def test_what_is_out_of_range_is_refused():
     image = an_image((8, 12, 8))
     with pytest.raises(ValueError, match="overlap"):
