@@ -143,7 +143,7 @@ def cross_validate(
     """
     settings, ranks = settings or TrainingSettings(), distributed.join()
     runs = [results / f"fold_{fold}" for fold in range(settings.number_of_folds)]
-    make_room(results, runs, settings, ranks)
+    make_room(preprocessed, results, runs, settings, ranks)
     for fold, run in enumerate(runs):
         if show_progress and ranks.is_first:
             tqdm.write(f"Fold {fold}, one of {len(runs)}: {run}")

@@ -66,6 +66,18 @@ def open_job(
         InputError: on every rank alike, if the folder holds a run and the settings do not say
             what to do with it, or that run was another one; or if the cases cannot be loaded.
     """
+    job = _decide(preprocessed, run, settings, ranks)
+    checkpoint, refusal = _open_folder(job) if ranks.is_first else (None, None)
+    refusal = ranks.agree(refusal)
+    if refusal is not None:
+        raise InputError(refusal)
+    return job, checkpoint
+
+
+def _decide(
+    preprocessed: PreprocessedDataset, run: Path, settings: TrainingSettings, ranks: Ranks
+) -> Job:
+    """What a run is, once it is sure that its cases can be loaded; nothing is written yet."""
     base_filters = ranks.gather_done(lambda: _base_filters(preprocessed.plan, run, settings))[0]
     plan = plan_of(preprocessed.plan, settings, base_filters)
     loader = _loader_settings(plan, settings)
@@ -74,11 +86,7 @@ def open_job(
     job = Job(data, run, folds[settings.fold], loader, settings, ranks)
     cases, shard = job.training_cases, (ranks.rank, ranks.size)
     ranks.gather_done(lambda: check_training(cases, loader, *shard, settings.loader))
-    checkpoint, refusal = _open_folder(job) if ranks.is_first else (None, None)
-    refusal = ranks.agree(refusal)
-    if refusal is not None:
-        raise InputError(refusal)
-    return job, checkpoint
+    return job
 
 
 def _base_filters(plan: Plan, run: Path, settings: TrainingSettings) -> int:
@@ -189,13 +197,18 @@ def _require_same_fold(job: Job, checkpoint: Checkpoint | None) -> None:
 
 
 def make_room(
-    results: Path, runs: Sequence[Path], settings: TrainingSettings, ranks: Ranks
+    preprocessed: PreprocessedDataset,
+    results: Path,
+    runs: Sequence[Path],
+    settings: TrainingSettings,
+    ranks: Ranks,
 ) -> None:
-    """Refuse to start all folds where a run is in the way of any, not only of the first.
+    """Make room for all folds, once it is sure that each can start and what may be removed.
 
     Raises:
-        InputError: on every rank alike, if the folder holds a run and the settings do not say
-            what to do with it.
+        InputError: on every rank alike, before anything is removed, if the folder holds a run
+            and the settings do not say what to do with it, or the cases of any fold cannot be
+            loaded.
     """
     there = ranks.agree([str(run) for run in (results, *runs) if (run / LAST).exists()])
     if str(results) in there and settings.resume:
@@ -208,6 +221,8 @@ def make_room(
             f"{results}: holds trained runs already ({', '.join(there)}). Name another folder, "
             "or add --resume to go on with them, or --overwrite to replace them."
         )
+    for fold, run in enumerate(runs):
+        _decide(preprocessed, run, replace(settings, fold=fold), ranks)
     if ranks.is_first:
         _remove(results)  # with the scores of a cross-validation, which are no longer true
 

@@ -1,6 +1,7 @@
 """All folds: a partition, pooled scores checked by hand, and a decision that is kept."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,6 +112,21 @@ def test_what_replaces_a_run_is_what_predicts(tiny_3d: PreprocessedDataset, tmp_
     for start, networks in ((train, 1), (cross_validate, 2), (train, 1)):
         start(tiny_3d, folder, again, show_progress=False)
         assert len(load_members([folder], LAST)) == networks
+
+
+@pytest.mark.slow
+def test_nothing_is_replaced_before_the_cases_of_every_fold_were_looked_at(
+    tiny_3d: PreprocessedDataset, tmp_path: Path
+) -> None:
+    """A case that the first fold does not train on would otherwise be met hours later."""
+    one = train(tiny_3d, tmp_path / "one", SHORT, show_progress=False).run
+    unfit = replace(tiny_3d, folder=shutil.copytree(tiny_3d.folder, tmp_path / "unfit"))
+    case = split_folds(tiny_3d.identifiers, 2, SHORT.seed)[0].validation[0]
+    unfit.label_path(case).unlink()
+    with pytest.raises(InputError, match=f"{case}_label.npy: there is no such file"):
+        cross_validate(unfit, one, replace(SHORT, overwrite=True), show_progress=False)
+    assert [path.name for path in one.glob("fold_*")] == []
+    assert len(load_members([one], LAST)) == 1
 
 
 @pytest.mark.slow
