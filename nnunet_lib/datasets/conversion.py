@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nnunet_lib.datasets.dataset import Dataset
+from nnunet_lib.datasets.dataset import Dataset, ends_like_a_channel
 from nnunet_lib.datasets.findings import Finding, FindingError
 from nnunet_lib.datasets.nifti import ENDINGS, Header, grid_difference, read_header, stem
 from nnunet_lib.errors import InputError
@@ -144,9 +144,13 @@ def _off_grid(files: Sequence[Path]) -> Iterator[Finding]:
 
 
 def _copy_case(case: str, files: Sequence[Path], folder: Path) -> None:
-    """Images and, last, the label map; several channels are numbered as nnU-Net does."""
+    """Images and, last, the label map; channels are numbered as nnU-Net does.
+
+    One channel alone needs no number, unless the case's own would be taken for it.
+    """
     *images, label = files
-    numbers = [""] if len(images) == 1 else [f"_{number:04d}" for number in range(len(images))]
+    unnumbered = len(images) == 1 and not ends_like_a_channel(case)
+    numbers = [""] if unnumbered else [f"_{number:04d}" for number in range(len(images))]
     for image, number in zip(images, numbers, strict=True):
         _copy(image, folder / "imagesTr" / f"{case}{number}{_COMPRESSED}")
     _copy(label, folder / "labelsTr" / f"{case}{_COMPRESSED}")

@@ -72,11 +72,12 @@ class Dataset:
         value = read_json(source)
         if not isinstance(value, dict):
             raise FindingError(source, "is not a JSON object", "Write it as MSD does")
+        _require_nifti(source, value)
         channels = _channels(source, value)
         training, test = _cases(source, value, len(channels))
         _refuse_duplicates(source, training, test)
         name = str(value.get("name") or root.resolve().name)
-        ending = _ending(source, value, training)
+        ending = _ending(value, training)
         return cls(name, root, channels, _labels(source, value), training, test, ending)
 
 
@@ -123,6 +124,11 @@ def _case_of(path: Path, number_of_channels: int) -> Case:
         return Case(stem(path), (path,))
     files = channel_files(path.parent, match["case"], file_ending(path), number_of_channels)
     return Case(match["case"], files) if files[0].is_file() else Case(stem(path), (path,))
+
+
+def ends_like_a_channel(identifier: str) -> bool:
+    """Whether a file of that name may be taken for a channel of another case: `scan_0001`."""
+    return _CHANNEL.fullmatch(identifier) is not None
 
 
 def channel_files(folder: Path, identifier: str, ending: str, number: int) -> tuple[Path, ...]:
@@ -260,14 +266,18 @@ def _inside(source: Path, name: str) -> Path:
     return path
 
 
-def _ending(source: Path, value: Mapping[str, Any], training: Sequence[Case]) -> str:
-    """`file_ending` if given, else that of the first image."""
-    default = file_ending(training[0].images[0]) if training else ENDINGS[0]
-    ending = value.get("file_ending", default)
+def _require_nifti(source: Path, value: Mapping[str, Any]) -> None:
+    """Refuse other formats by name; looked for by their endings, no file would be found."""
+    ending = value.get("file_ending", ENDINGS[0])
     if ending not in ENDINGS:
         problem = f'has the file_ending "{ending}"'
         raise FindingError(source, problem, f"Convert the files to {' or '.join(ENDINGS)}")
-    return str(ending)
+
+
+def _ending(value: Mapping[str, Any], training: Sequence[Case]) -> str:
+    """`file_ending` if given, else that of the first image."""
+    default = file_ending(training[0].images[0]) if training else ENDINGS[0]
+    return str(value.get("file_ending", default))
 
 
 def _refuse_duplicates(source: Path, *lists: Iterable[Case]) -> None:

@@ -24,3 +24,7 @@ class FindingError(InputError):
     def __init__(self, path: Path, problem: str, remedy: str) -> None:
         self.finding = Finding(path, problem, remedy)
         super().__init__(str(self.finding))
+
+    def __reduce__(self) -> tuple[type["FindingError"], tuple[Path, str, str]]:
+        """How a worker process hands it on; by default it would be made from its message alone."""
+        return type(self), (self.finding.path, self.finding.problem, self.finding.remedy)

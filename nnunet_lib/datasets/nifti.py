@@ -28,7 +28,10 @@ GRID_TOLERANCE = 0.05
 """How far, in voxels, the corners of two grids may lie apart and still be the same grid."""
 
 _DEFLATE_BOUND = 1032  # gzip's deflate never compresses better than 1032 to 1
-_MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
+_SPACING_TOLERANCE = 0.02  # headers round a voxel size to two or three digits
+_LABEL_TOLERANCE = 1e-3  # labels that a header scales (scl_slope) are whole but for rounding
+_UNIT_BITS = 7  # of xyzt_units: the others are the unit of time
+_MILLIMETRES = {1: 1000.0, 3: 0.001}  # metres, microns; all else counts as millimetres
 _READ_ERRORS = (
     OSError,
     EOFError,
@@ -49,16 +52,18 @@ class Volume:
         array: (z, y, x, channel) float32.
         affine: (4, 4) float64, from (i, j, k) to millimetres.
         spacing: distance of neighbouring voxels along (z, y, x), in millimetres.
+        oriented: False if the file does not say how it lies in space. Its affine is then made up.
     """
 
     array: np.ndarray
     affine: np.ndarray
     spacing: tuple[float, float, float]
+    oriented: bool = True
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """A label a voxel: `array` is (z, y, x) uint8; the rest is as in `Volume`."""
+    """A label a voxel: `array` is (z, y, x) uint8; affine and spacing are as in `Volume`."""
 
     array: np.ndarray
     affine: np.ndarray
@@ -74,12 +79,14 @@ class Header:
         channels: length of the fourth axis, 1 if there is none.
         affine: (4, 4) float64, from (i, j, k) to millimetres.
         spacing: (z, y, x) in millimetres.
+        oriented: whether the file says how it lies in space, by an sform or a qform.
     """
 
     shape: tuple[int, int, int]
     channels: int
     affine: np.ndarray
     spacing: tuple[float, float, float]
+    oriented: bool = True
 
 
 def file_ending(path: Path) -> str:
@@ -105,20 +112,22 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: if the file is missing or not NIfTI, or if its header is impossible: a size
             or spacing that is not positive, more voxels than the file can hold, voxels that
-            are not real numbers, an affine that cannot be inverted.
+            are not real numbers, an affine that cannot be inverted or has another spacing.
     """
     raw = _raw_header(path)
     sizes = _sizes(path, raw)
     _check_data(path, raw, sizes)
-    millimetres = _MILLIMETRES.get(raw.get_xyzt_units()[0], 1.0)
+    millimetres = _MILLIMETRES.get(int(raw["xyzt_units"]) & _UNIT_BITS, 1.0)
     affine = np.diag([millimetres] * 3 + [1.0]) @ _affine(path, raw)  # (4, 4)
     spacing = tuple(float(size) * millimetres for size in raw["pixdim"][1:4])  # i, j, k
     if not all(math.isfinite(size) and size > 0 for size in spacing):
         problem = f"has the impossible spacing {_times(spacing)} mm"
         raise FindingError(path, problem, "Set the voxel size (pixdim) in its header")
+    _check_spacing(path, affine, spacing)
     k, j, i = sizes[2], sizes[1], sizes[0]
     channels = sizes[3] if len(sizes) == 4 else 1
-    return Header((k, j, i), channels, affine, (spacing[2], spacing[1], spacing[0]))
+    oriented = bool(raw["sform_code"] > 0 or raw["qform_code"] > 0)
+    return Header((k, j, i), channels, affine, (spacing[2], spacing[1], spacing[0]), oriented)
 
 
 def read_volume(paths: Sequence[Path]) -> Volume:
@@ -138,7 +147,8 @@ def read_volume(paths: Sequence[Path]) -> Volume:
             raise FindingError(path, problem, "Resample all channels of a case to one grid")
     arrays = [_as_spatial(_voxels(path)).astype(np.float32, copy=False) for path in paths]
     array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=-1)  # (z, y, x, c)
-    return Volume(np.ascontiguousarray(array), headers[0].affine, headers[0].spacing)
+    array, first = np.ascontiguousarray(array), headers[0]
+    return Volume(array, first.affine, first.spacing, first.oriented)
 
 
 def read_label(path: Path) -> LabelMap:
@@ -153,6 +163,8 @@ def read_label(path: Path) -> LabelMap:
         problem = f"is a label map with {header.channels} channels"
         raise FindingError(path, problem, "Store one label a voxel, in a 3D file")
     values = _as_spatial(_voxels(path))[..., 0]  # (z, y, x)
+    if values.dtype.kind == "f":
+        values = _without_rounding(values)
     labels = _as_labels(values)
     if labels is None:
         strange = ", ".join(f"{value:g}" for value in _no_labels(values)[:5])
@@ -166,8 +178,10 @@ def write_volume(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
     _write(path, array, affine)
 
 
-def write_label(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
-    """Write a label map (z, y, x) as uint8.
+def write_label(
+    path: Path, array: np.ndarray, affine: np.ndarray, *, oriented: bool = True
+) -> None:
+    """Write a label map (z, y, x) as uint8; `oriented` as in the `Volume` that it belongs to.
 
     Raises:
         ValueError: if the array is not 3D or holds something else than 0, 1, ..., 255.
@@ -175,14 +189,16 @@ def write_label(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
     labels = _as_labels(array)
     if labels is None or labels.ndim != 3:
         raise ValueError("A label map is a (z, y, x) array of whole numbers from 0 to 255.")
-    _write(path, labels, affine)
+    _write(path, labels, affine, oriented)
 
 
-def write_probabilities(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+def write_probabilities(
+    path: Path, array: np.ndarray, affine: np.ndarray, *, oriented: bool = True
+) -> None:
     """Write class probabilities (z, y, x, class) as float32, classes on NIfTI's fourth axis."""
     if array.ndim != 4:
         raise ValueError("Probabilities are a (z, y, x, class) array.")
-    _write(path, array.astype(np.float32, copy=False), affine)
+    _write(path, array.astype(np.float32, copy=False), affine, oriented)
 
 
 def grid_difference(one: Header, other: Header) -> str:
@@ -266,6 +282,8 @@ def _check_data(path: Path, raw: Any, sizes: tuple[int, ...]) -> None:
 
 def _affine(path: Path, raw: Any) -> np.ndarray:
     """The (4, 4) affine in the file's own unit; it has to be finite and invertible."""
+    if raw["pixdim"][0] not in (-1, 1):
+        raw["pixdim"][0] = 1  # what the standard makes of a qform without handedness
     try:
         affine = np.asarray(raw.get_best_affine(), dtype=np.float64)
         if np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]) != 0:
@@ -274,6 +292,23 @@ def _affine(path: Path, raw: Any) -> np.ndarray:
         pass
     problem = "has an affine that is not finite or cannot be inverted"
     raise FindingError(path, problem, "Correct the sform or qform in its header")
+
+
+def _check_spacing(path: Path, affine: np.ndarray, spacing: Sequence[float]) -> None:
+    """Refuse an affine (4, 4) whose voxels have another size than `spacing`, (i, j, k) in mm.
+
+    In a sheared scan, as of a tilted CT gantry, spacing is the distance either of neighbouring
+    voxels or of the planes that they lie in.
+    """
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    planes = 1 / np.linalg.norm(np.linalg.inv(affine[:3, :3]), axis=1)
+    lowest, highest = planes * (1 - _SPACING_TOLERANCE), steps * (1 + _SPACING_TOLERANCE)
+    if not np.all((lowest <= spacing) & (spacing <= highest)):
+        problem = (
+            f"has voxels of {_times(spacing)} mm by its pixdim, but of {_times(steps)} mm by its "
+            "affine (i, j, k)"
+        )
+        raise FindingError(path, problem, "Correct the pixdim, or the sform, in its header")
 
 
 def _voxels(path: Path) -> np.ndarray:
@@ -303,20 +338,33 @@ def _as_labels(values: np.ndarray) -> np.ndarray | None:
     return np.ascontiguousarray(labels) if np.array_equal(labels, values) else None
 
 
+def _without_rounding(values: np.ndarray) -> np.ndarray:
+    """Values that are whole but for rounding as whole numbers, all others as they are."""
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        whole = np.rint(values)
+        return np.where(np.abs(values - whole) < _LABEL_TOLERANCE, whole, values)
+
+
 def _no_labels(values: np.ndarray) -> np.ndarray:
     """The distinct values that are no label."""
     return np.unique(values[~np.isin(values, np.arange(256))])
 
 
-def _write(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
-    """Write (z, y, x[, channel]) whole or not at all; the same array gives the same bytes."""
+def _write(path: Path, array: np.ndarray, affine: np.ndarray, oriented: bool = True) -> None:
+    """Write (z, y, x[, channel]) whole or not at all; the same array gives the same bytes.
+
+    Of a file that does not say how it lies in space each program believes something else. What
+    belongs to it must not say so either, or the two would lie apart.
+    """
     file_ending(path)
     voxels = array.transpose(2, 1, 0, *range(3, array.ndim))  # (i, j, k[, channel])
     image_class: Any = nib.Nifti1Image  # nibabel's methods have no types
-    image = image_class(voxels, affine)
+    image = image_class(voxels, affine if oriented else None)
     image.header.set_xyzt_units("mm", "sec")
-    image.set_sform(affine, code="scanner")
-    if _is_orthogonal(affine):  # a qform holds rotations and spacings, no shear
+    image.header["pixdim"][1:4] = np.linalg.norm(affine[:3, :3], axis=0)
+    if oriented:
+        image.set_sform(affine, code="scanner")
+    if oriented and _is_orthogonal(affine):  # a qform holds rotations and spacings, no shear
         image.set_qform(affine, code="scanner")
     with replacing(path) as temporary:
         nib.save(image, temporary)

@@ -163,5 +163,9 @@ def _score_class(
 
 
 def _values(labels: np.ndarray) -> np.ndarray:
-    """The values that occur. Counting 256 bins is much faster than `numpy.unique`'s sorting."""
-    return np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
+    """The values that occur. Counting 256 bins is much faster than `numpy.unique`'s sorting.
+
+    Plane by plane, because NumPy counts a copy of eight bytes a voxel.
+    """
+    counts = [np.bincount(plane.ravel(), minlength=256) for plane in labels]
+    return np.flatnonzero(np.sum(counts, axis=0))

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from nnunet_lib.datasets import convert, read_volume, validate
+from nnunet_lib.datasets import convert, find_images, read_volume, validate
 from nnunet_lib.errors import InputError
 
 SHAPE = (5, 6, 7)  # i, j, k
@@ -56,6 +56,18 @@ def test_one_channel_is_one_file(loose, tmp_path):
     assert dataset.name == "Heads"
     assert dataset.training[0].images[0].name == "patient_1.nii.gz"
     assert read_volume(dataset.training[0].images).array.shape == (*SHAPE[::-1], 1)
+
+
+def test_cases_that_are_numbered_like_channels_stay_cases(tmp_path, write_nifti):
+    names = ["scan_0000", "scan_0001", "scan_0002"]
+    for name in names:
+        for suffix in ("_ct", "_mask"):
+            write_nifti(tmp_path / "loose" / f"{name}{suffix}.nii.gz", np.ones(SHAPE, np.uint8))
+    dataset = run(tmp_path / "loose", tmp_path / "msd", channels={"CT": "_ct"})
+    found = find_images(tmp_path / "msd/imagesTr", 1)
+    assert validate(dataset) == []
+    assert [case.identifier for case in found] == names
+    assert [case.images for case in found] == [case.images for case in dataset.training]
 
 
 def test_channels_keep_the_order_that_they_were_given_in(loose, tmp_path):

@@ -105,6 +105,14 @@ def test_a_bad_description_is_refused(msd_folder, fault):
         Dataset.open(msd_folder)
 
 
+def test_another_format_is_named_where_its_files_are_searched(nnunet_folder):
+    for path in nnunet_folder.glob("*/*.nii.gz"):
+        path.rename(path.with_name(path.name.replace(".nii.gz", ".nrrd")))
+    _edit(nnunet_folder, file_ending=".nrrd")
+    with pytest.raises(InputError, match=r'file_ending "\.nrrd"\. Convert'):
+        Dataset.open(nnunet_folder)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1]", "\x00"])
 def test_a_description_that_is_no_json_object_is_refused(tmp_path, text):
     (tmp_path / "dataset.json").write_text(text)

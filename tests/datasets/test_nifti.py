@@ -211,3 +211,52 @@ def test_the_tolerance_of_grids_is_in_voxels(tmp_path, write_nifti, affine):
         headers.append(read_header(write_nifti(tmp_path / f"{number}.nii.gz", data, moved)))
     assert grid_difference(headers[0], headers[1]) == ""
     assert "0.05 mm apart" in grid_difference(headers[0], headers[2])
+
+
+def test_what_belongs_to_an_image_of_unknown_orientation_leaves_it_unknown(tmp_path, write_nifti):
+    """Programs differ in where they put such an image: so they must treat both files alike."""
+
+    data = np.zeros((4, 5, 6), np.float32)
+    source, header = tmp_path / "image.nii.gz", nib.Nifti1Header()
+    header.set_data_shape(data.shape)
+    header.set_zooms((0.8, 1.2, 2.5))
+    nib.save(nib.Nifti1Image(data, None, header), source)
+    volume = read_volume([source])
+    assert not volume.oriented
+    for name, write in (("label", write_label), ("probabilities", write_probabilities)):
+        array = np.zeros((6, 5, 4) if name == "label" else (6, 5, 4, 2), np.uint8)
+        write(tmp_path / f"{name}.nii.gz", array, volume.affine, oriented=volume.oriented)
+        header = nib.load(tmp_path / f"{name}.nii.gz").header
+        assert (header["sform_code"], header["qform_code"]) == (0, 0)
+        np.testing.assert_allclose(header.get_zooms()[:3], (0.8, 1.2, 2.5), rtol=1e-6)
+        assert grid_difference(read_header(tmp_path / f"{name}.nii.gz"), read_header(source)) == ""
+    assert read_volume([write_nifti(tmp_path / "known.nii.gz", data)]).oriented
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16])
+def test_a_mask_that_the_header_scales_is_read(tmp_path, dtype):
+    """nibabel stretches float masks over the range of an integer header: 1 comes back rounded."""
+    mask = np.random.default_rng(0).integers(0, 2, (4, 5, 6)).astype(np.float64)
+    image = nib.Nifti1Image(mask, np.eye(4))
+    image.set_data_dtype(dtype)
+    nib.save(image, tmp_path / "mask.nii.gz")
+    stored = np.asarray(nib.load(tmp_path / "mask.nii.gz").dataobj)
+    assert not np.array_equal(stored, mask)  # else there is nothing to show
+    np.testing.assert_array_equal(read_label(tmp_path / "mask.nii.gz").array, mask.T)
+
+
+def test_units_of_time_that_nobody_knows_are_no_fault(tmp_path, write_nifti):
+    def change(header):
+        header["xyzt_units"] = 3 + 64  # microns, and a time code that NIfTI does not have
+
+    path = write_nifti(tmp_path / "a.nii", np.zeros((2, 3, 4), np.float32), change=change)
+    np.testing.assert_allclose(read_header(path).spacing, (0.0025, 0.0012, 0.0008), rtol=1e-6)
+
+
+def test_a_qform_without_handedness_is_right_handed(tmp_path, write_nifti, affine):
+    path = write_nifti(tmp_path / "a.nii", np.zeros((2, 3, 4), np.float32), affine)
+    raw = bytearray(path.read_bytes())
+    raw[76:80] = bytes(4)  # pixdim[0], which NIfTI calls qfac
+    raw[252:256] = bytes([1, 0, 0, 0])  # qform_code, sform_code
+    path.write_bytes(raw)
+    np.testing.assert_allclose(read_header(path).affine, affine, rtol=1e-6)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nnunet_lib.datasets.dataset import Dataset
-from nnunet_lib.datasets.nifti import read_volume
+from nnunet_lib.datasets.nifti import read_header, read_volume
 from nnunet_lib.datasets.validation import require_valid, validate
 from nnunet_lib.errors import InputError
 
@@ -101,6 +101,11 @@ FAULTS = {
     "zero spacing": (_header(IMAGE, PIXDIM, 0, "<f4"), IMAGE, "impossible spacing 0 x 1.2 x 2.5"),
     "negative spacing": (_header(LABEL, PIXDIM, -1, "<f4"), LABEL, "impossible spacing -1"),
     "NaN spacing": (_header(IMAGE, PIXDIM, np.nan, "<f4"), IMAGE, "impossible spacing nan"),
+    "two spacings": (
+        _header(IMAGE, PIXDIM, 1.6, "<f4"),
+        IMAGE,
+        "voxels of 1.6 x 1.2 x 2.5 mm by its pixdim, but of 0.8 x 1.2 x 2.5 mm by its affine",
+    ),
     "singular": (_header(IMAGE, SROW, [0, 0, 0, 0], "<f4"), IMAGE, "cannot be inverted"),
     "NaN affine": (_header(IMAGE, SROW, [np.nan], "<f4"), IMAGE, "not finite"),
 }
@@ -203,6 +208,18 @@ def test_zeros_compressed_as_well_as_can_be_are_no_false_claim(tmp_path, write_n
     path.write_bytes(gzip.compress(plain.read_bytes(), compresslevel=9))
     assert 200**3 / path.stat().st_size > 1000
     assert read_volume([path]).array.shape == (200, 200, 200, 1)
+
+
+def test_both_spacings_of_a_tilted_gantry_are_sound(tmp_path, write_nifti):
+    """Slices 5 mm apart, each 2 mm further along: voxels are 5.4 mm from those of the next."""
+    affine = np.diag([0.8, 0.8, 5.0, 1.0])
+    affine[1, 2] = 2.0
+    for distance in (5.0, np.hypot(5, 2)):
+        path = write_nifti(tmp_path / "tilted.nii", _label(), affine)
+        raw = bytearray(path.read_bytes())
+        raw[PIXDIM + 8 : PIXDIM + 12] = np.array(distance, "<f4").tobytes()
+        path.write_bytes(raw)
+        assert read_header(path).spacing[0] == pytest.approx(distance)
 
 
 def test_the_real_dataset_is_valid(real_dataset_path):

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from nnunet_lib.datasets import write_label, write_probabilities
+from nnunet_lib.datasets import write_label, write_probabilities, write_volume
 from nnunet_lib.errors import InputError
 from nnunet_lib.evaluation import evaluate_folder
 
@@ -183,6 +183,15 @@ def test_other_grids_and_unreadable_files_are_reported_together(folders):
     for name, problem in (("a", "1 mm apart"), ("b", "cannot be read"), ("c", "shape")):
         line = next(x for x in str(caught.value).splitlines() if f"{name}.nii.gz" in x)
         assert problem in line
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_voxels_that_are_no_labels_are_named_by_whichever_process_meets_them(folders, workers):
+    predictions, labels = folders
+    halves = np.full((2, 2, 3), 0.5, np.float32)
+    write_volume(predictions / "b.nii.gz", halves, AFFINE)
+    with pytest.raises(InputError, match=r"b\.nii\.gz: holds labels .* such as 0\.5"):
+        evaluate_folder(predictions, labels, workers=workers)
 
 
 def test_folders_without_label_maps_are_refused(folders, tmp_path):
