@@ -14,6 +14,7 @@ from nnunet_lib.files import as_tuples, read_json, write_json
 
 PLAN_FORMAT = 1
 
+Scheme = Literal["z_score", "ct"]
 Norm = Literal["instance", "batch", "group", "none"]
 
 
@@ -27,7 +28,7 @@ class Normalisation:
     foreground of the whole dataset.
     """
 
-    scheme: Literal["z_score", "ct"]
+    scheme: Scheme
     inside_mask: bool = False
     lower: float = 0.0
     upper: float = 0.0
@@ -107,6 +108,11 @@ class Plan:
         stages = {len(self.strides), len(self.kernels), len(self.filters)}
         yield len(stages) != 1 or stages == {0}, "strides, kernels and filters differ in number"
         yield len(self.normalisation) != len(self.channels), "normalisation is not one a channel"
+        for number, scheme in enumerate(self.normalisation):
+            name = f"normalisation of channel {number}"
+            yield scheme.scheme not in get_args(Scheme), f"{name} is {scheme.scheme}"
+            unclear = not (scheme.lower <= scheme.upper and scheme.standard_deviation > 0)
+            yield unclear, f"{name} has no range to clip to, or a standard_deviation of 0 or less"
         yield self.batch_size < 1, f"batch_size is {self.batch_size}"
         steps = [math.prod(axis) for axis in zip(*self.strides, strict=True)]
         rests = [size % step for size, step in zip(self.patch_size, steps, strict=True)]

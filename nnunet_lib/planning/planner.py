@@ -216,7 +216,7 @@ def _median_shape(fingerprint: Fingerprint, target: Sequence[float]) -> tuple[fl
     """Median voxels (z, y, x) of the cases once they have the target spacing."""
     shapes, spacings = np.array(fingerprint.shapes), np.array(fingerprint.spacings)
     resampled = np.round(spacings / np.array(target) * shapes)  # (case, 3), in nnU-Net's order
-    return tuple(float(size) for size in np.median(resampled, axis=0))
+    return tuple(max(1.0, float(size)) for size in np.median(resampled, axis=0))
 
 
 def _filters(topology: Topology, settings: PlannerSettings) -> tuple[int, ...]:

@@ -83,7 +83,8 @@ def _check(volume: Volume, plan: Plan, label: LabelMap | None) -> None:
     if label.array.max() >= len(plan.labels):
         raise InputError(
             f"the label holds the value {label.array.max()}, but the plan knows labels up to "
-            f"{len(plan.labels) - 1}. Correct the label, or list it in dataset.json and plan again."
+            f"{len(plan.labels) - 1}. Correct the label, or list it in dataset.json, plan again, "
+            "and follow the new plan."
         )
 
 

@@ -174,7 +174,7 @@ def _preprocessed(task: _CaseTask) -> PreprocessedCase:
         if (largest := int(label.array.max())) >= (number := len(task.plan.labels)):
             raise InputError(
                 f"the label holds {largest}, and the plan's labels end at {number - 1}. Correct "
-                "the label, or list it in dataset.json and plan again."
+                "the label, or list it in dataset.json, plan again, and follow the new plan."
             )
     volume = read_volume(task.case.images)
     return preprocess_case(volume, task.plan, label, pad=task.mode == "training")

@@ -66,3 +66,15 @@ def test_what_does_not_fit_is_reported_before_the_images_are_read(
     assert problem in printed.err
     assert "validate" not in printed.err  # the progress bar
     assert not (tmp_path / "plan.json").exists()
+
+
+def test_a_plan_left_by_another_dataset_is_not_followed(
+    spleens: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heads = make_phantom(tmp_path / "heads", cases=2).root
+    path = tmp_path / "results/3d/plan.json"
+    assert plan(heads, path) == 0
+    words = ["preprocess", "--data", str(spleens), "--results", str(tmp_path / "results")]
+    assert main([*words, "--workers", "1"]) != 0
+    assert "was made for the channels" in capsys.readouterr().err
+    assert not (tmp_path / "results/3d/training").exists()

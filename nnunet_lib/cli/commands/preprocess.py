@@ -1,9 +1,19 @@
 """`preprocess`: from scans to arrays that training reads."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from nnunet_lib.cli.commands.command import Arguments, Command, Parser
 from nnunet_lib.cli.options import add_options
 from nnunet_lib.errors import InputError
 from nnunet_lib.parallel import cores
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nnunet_lib.datasets import Dataset
+    from nnunet_lib.planning import Plan
 
 
 def _options(parser: Parser) -> None:
@@ -12,6 +22,21 @@ def _options(parser: Parser) -> None:
         parser, "--dim", "--exec-mode", "--plan", "--workers",
         dimensions=None, exec_mode="training", plan=None, workers=cores(),
     )  # fmt: skip
+
+
+def _plan_of(path: Path, dataset: Dataset) -> Plan:
+    """The plan of an earlier run, if it is one for this dataset."""
+    from nnunet_lib.planning import Plan
+
+    plan = Plan.load(path)
+    if (plan.channels, plan.labels) != (dataset.channels, dataset.labels):
+        raise InputError(
+            f"{path}: was made for the channels {', '.join(plan.channels)} and the labels "
+            f"{', '.join(plan.labels)}; {dataset.root / 'dataset.json'} has "
+            f"{', '.join(dataset.channels)} and {', '.join(dataset.labels)}. Name the plan to "
+            "follow with --plan, or another folder with --results."
+        )
+    return plan
 
 
 def _run(arguments: Arguments) -> None:
@@ -27,7 +52,7 @@ def _run(arguments: Arguments) -> None:
         plan = Plan.load(arguments.plan)
     elif before.is_file():
         print(f"Following the plan that is there: {before}")
-        plan = Plan.load(before)
+        plan = _plan_of(before, dataset)
     else:
         settings = PlannerSettings(dimensions=arguments.dimensions or 3)
         fingerprint, plan = plan_dataset(dataset, settings, workers=arguments.workers)
