@@ -168,7 +168,8 @@ def _read_driver() -> _Driver:
     except (OSError, subprocess.TimeoutExpired) as error:
         return _Driver(error=str(error))
     if done.returncode:
-        return _Driver(error=(done.stdout + done.stderr).strip().splitlines()[0])
+        said = (done.stdout + done.stderr).strip().splitlines()
+        return _Driver(error=said[0] if said else f"ended with exit code {done.returncode}")
     rows = [line.rsplit(", ", 1) for line in done.stdout.splitlines() if ", " in line]
     return _Driver(tuple((name, version) for name, version in rows))
 

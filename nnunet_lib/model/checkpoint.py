@@ -76,7 +76,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         about = json.loads(arrays[_ABOUT].tobytes())
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such checkpoint. Train a model first.") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, TypeError) as error:
         raise InputError(f"{path}: is damaged or not a checkpoint ({error}).") from None
     if about.get("format") != CHECKPOINT_FORMAT:
         raise InputError(

@@ -115,6 +115,15 @@ def test_a_driver_that_fails_is_reported_in_its_own_words(examine, tmp_path: Pat
     assert "NVIDIA-SMI has failed" in checks["GPU driver"].detail
 
 
+def test_a_driver_that_fails_in_silence_is_reported(examine, tmp_path: Path) -> None:
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\nexit 9\n")
+    smi.chmod(0o755)
+    _, checks = examine(driver=None)
+    assert checks["GPU driver"].status == "missing"
+    assert "exit code 9" in checks["GPU driver"].detail
+
+
 @pytest.mark.parametrize(("free", "status"), [(1.9, "warning"), (2.1, "ok")])
 def test_little_disk_and_memory_are_told(examine, monkeypatch, free: float, status: str) -> None:
     import psutil

@@ -97,6 +97,12 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: bytes | None) ->
         load_checkpoint(path)
 
 
+def test_an_array_alone_is_no_checkpoint(tmp_path: Path) -> None:
+    np.save(tmp_path / "image.npy", np.zeros(3))
+    with pytest.raises(InputError, match=r"image\.npy: is damaged or not a checkpoint"):
+        load_checkpoint(tmp_path / "image.npy")
+
+
 def test_weights_of_another_plan_are_refused(tmp_path: Path) -> None:
     weights = variable_arrays(build_unet(PLAN).variables)
     other = replace(PLAN, filters=(8, 8))
