@@ -25,8 +25,8 @@ _EDGE = "On the edge: five runs of the real scan on an AMD EPYC gave 0.0999 to 0
 _BOUND = (
     "Each transform is rarely drawn, so that no peer spends much on them: a third of the fastest "
     "one's time leaves 4 ms of processor time a patch. This library takes 5 to 6, of which 2 read, "
-    "aim at foreground and crop, 2 make noise (13 when drawn), and zoom, blur and contrast take 0.6 "
-    "each"
+    "aim at foreground and crop, 2 make noise (13 when drawn), and zoom, blur and contrast take "
+    "0.6 each"
 )
 
 
