@@ -105,8 +105,11 @@ class Ledger:
         """Show the ledger; the last thing that a lesson does.
 
         Raises:
-            ClaimError: if an announced claim was never checked.
+            ClaimError: if an announced claim was never checked, or one did not hold.
         """
+        for entry in self.checked.values():
+            if not entry.held:
+                raise ClaimError(entry.sentence())
         missing = [claim for claim in self.announced if claim not in self.checked]
         if missing:
             raise ClaimError(f"These claims were announced but never checked: {missing}.")
@@ -137,6 +140,7 @@ def audit(notebook: Mapping[str, Any]) -> tuple[str, ...]:
     problems += [f"Claim {name} belongs to no objective." for name in sorted(proven - objectives)]
     problems += [f"Claim {name} did not run." for name in sorted(listed - ran)]
     problems += [f"Claim {name} is not listed in the first cell." for name in sorted(ran - listed)]
+    problems += [entry.sentence() for entry in collect(notebook) if not entry.held]
     if (listed or ran) and not any("finished" in item for item in _emitted(notebook)):
         problems.append("The ledger was not finished: end the lesson with ledger.finish().")
     return tuple(problems)

@@ -1,10 +1,13 @@
 """The data of a lesson, whatever folder its kernel was started in."""
 
 import inspect
+import os
 import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
+
+import psutil
 
 from nnunet_lib.course.keeping import checkout, kept, work_folder
 from nnunet_lib.course.profiles import Profile
@@ -36,9 +39,15 @@ def resolve_dataset(name: str, profile: Profile, seed: int = 0) -> Dataset:
 
 
 def fresh_folder(name: str) -> Path:
-    """An empty folder of that name in the work folder; what an earlier run left is removed."""
-    folder = work_folder() / name
-    shutil.rmtree(folder, ignore_errors=True)
+    """An empty folder for this process in the work folder; what ended runs left is removed.
+
+    Its name ends in the process's number, so that two kernels may run one lesson at once.
+    """
+    for left in work_folder().glob(f"{name}-*"):
+        owner = left.name.removeprefix(f"{name}-")
+        if owner.isdecimal() and (int(owner) == os.getpid() or not psutil.pid_exists(int(owner))):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = work_folder() / f"{name}-{os.getpid()}"
     folder.mkdir(parents=True)
     return folder
 

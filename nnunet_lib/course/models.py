@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ import nnunet_lib
 from nnunet_lib.course.keeping import kept
 from nnunet_lib.course.profiles import Profile
 from nnunet_lib.datasets import Dataset
+from nnunet_lib.errors import InputError
 from nnunet_lib.loading import AugmentationSettings, Fold, split_folds
 from nnunet_lib.planning import Plan, PlannerSettings, plan_dataset
 from nnunet_lib.preprocessing import PreprocessedDataset, preprocess
 from nnunet_lib.training import TrainingSettings, cross_validate, train
 
 _ABOVE_TRAINING = {"course", "cli", "deployment", "__main__.py"}
+_LOADED = time.time()
 _CALCULATES = ("numpy", "scipy", "tensorflow", "nvidia-dali-cuda110")
 
 
@@ -143,6 +146,11 @@ def _content(dataset: Dataset) -> list[Any]:
 def _library() -> list[Any]:
     """The source of every stage up to training, and the versions of what calculates."""
     root = Path(nnunet_lib.__file__).parent
+    if any(path.stat().st_mtime > _LOADED for path in _stages(root)):
+        raise InputError(
+            f"{root}: the library has changed since this kernel loaded it, so what it trains would "
+            "pass for the new code's work. Restart the kernel."
+        )
     sources = [[str(path.relative_to(root)), _digest_of(path)] for path in _stages(root)]
     return [sources, list(_versions())]
 

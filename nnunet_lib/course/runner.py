@@ -126,9 +126,10 @@ def run_course(
 
     Raises:
         InputError: if there is no notebook, profile or dataset of that name, or no kernel of
-            this Python.
+            this Python; if results would replace a notebook, or each other.
     """
     paths = _find_notebooks(notebooks)
+    _require_own_results(paths, output)
     profiles.resolve(profile)
     # The kernel runs in the notebook's folder, so a path from here must be made absolute.
     place = dataset if dataset == PHANTOM else str(find_dataset(dataset))
@@ -175,6 +176,23 @@ def _find_notebooks(places: Sequence[Path]) -> list[Path]:
             raise InputError(f"{place}: there is no notebook here. Name a folder of .ipynb files.")
         found |= here
     return sorted(found, key=lambda path: path.name)
+
+
+def _require_own_results(paths: Sequence[Path], output: Path) -> None:
+    """Each notebook's results have a place of their own, which is not the notebook itself."""
+    by_name: dict[str, Path] = {}
+    for path in paths:
+        if (output / path.name).resolve() == path.resolve():
+            raise InputError(
+                f"{output}: holds {path.name} itself, which would be lost. Name "
+                "another folder for the results."
+            )
+        other = by_name.setdefault(path.name, path)
+        if other is not path:
+            raise InputError(
+                f"{path} and {other}: have one name, so that the results of the one "
+                "would replace the other's. Run them one at a time."
+            )
 
 
 def _run_notebook(

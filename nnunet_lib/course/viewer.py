@@ -189,7 +189,8 @@ class SliceViewer:
         self.scan, self.title = scan, title
         start = start_view(scan, plane)
         self.plane = widgets.ToggleButtons(options=list(PLANES), value=plane, description="plane")
-        self.index = widgets.IntSlider(value=start.index, description="slice", layout=_WIDE)
+        last = scan.image.shape[PLANES[plane][0]] - 1  # or the slider begins at its own 100 at most
+        self.index = widgets.IntSlider(start.index, 0, last, description="slice", layout=_WIDE)
         self._fit_slices()
         low, high = float(scan.image.min()), float(scan.image.max())
         step = max(high - low, start.window) / _STEPS

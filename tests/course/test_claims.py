@@ -1,5 +1,6 @@
 """Claims hold, fail, or are missed, and the runner's audit notices each."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -90,6 +91,18 @@ def test_an_id_of_another_form_or_lesson_is_refused(claim):
 def test_finish_names_the_claims_that_never_ran(run):
     with pytest.raises(ClaimError, match=r"\['07.1b', '07.2a'\]"):
         run(["07.1a"])
+
+
+def test_a_claim_that_failed_unheard_is_found_at_the_end_and_by_the_audit(shown):
+    ledger = Ledger("07", ("07.1a",))
+    with contextlib.suppress(AssertionError):
+        ledger.check("07.1a", "it is so", 1, equal_to=0)
+    with pytest.raises(ClaimError, match=r"07\.1a DOES NOT HOLD"):
+        ledger.finish()
+    outputs = [bundle for bundle, _ in shown]
+    finished = {CLAIM_MIME: {"finished": ["07.1a"]}}
+    (problem,) = audit(executed([*outputs, finished], opening="**07.1** 07.1a"))
+    assert "DOES NOT HOLD" in problem
 
 
 def test_a_claim_error_is_an_assertion_error():

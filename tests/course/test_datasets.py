@@ -1,5 +1,8 @@
 """DATASET finds what it names, from any folder, and the phantom is made once."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -64,5 +67,16 @@ def test_a_faulty_dataset_is_refused(tmp_path):
 def test_a_fresh_folder_is_empty(work):
     (datasets.fresh_folder("lesson") / "old.txt").write_text("left over")
     folder = datasets.fresh_folder("lesson")
-    assert folder == work / "lesson"
+    assert folder.parent == work
     assert list(folder.iterdir()) == []
+
+
+def test_two_kernels_do_not_share_a_fresh_folder(work):
+    """What a living process has stays, what an ended one has left goes."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    folders = {pid: work / f"lesson-{pid}" for pid in (os.getppid(), ended.pid, "notes")}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    own = datasets.fresh_folder("lesson")
+    assert set(work.iterdir()) == {own, folders[os.getppid()], folders["notes"]}

@@ -1,6 +1,7 @@
 """The shared model is trained once for what went into it, and anew for anything else."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from nnunet_lib.course import models
 from nnunet_lib.course.models import cross_validated_model, trained_model
 from nnunet_lib.course.profiles import resolve
 from nnunet_lib.datasets import make_phantom
+from nnunet_lib.errors import InputError
 from nnunet_lib.loading import split_folds
 from nnunet_lib.model import LAST, load_checkpoint, load_network
 
@@ -113,11 +115,19 @@ def test_another_version_of_the_library_trains_anew(dataset, trainings, tmp_path
         (library / name).parent.mkdir(parents=True, exist_ok=True)
         (library / name).write_text("")
     monkeypatch.setattr(models.nnunet_lib, "__file__", str(library / "__init__.py"))
+    monkeypatch.setattr(models, "_LOADED", math.inf)  # as in a kernel that starts afterwards
     before = get(dataset)
     (library / "course" / "figures.py").write_text("BLUE = 1\n")
     assert get(dataset).run == before.run
     (library / "training" / "step.py").write_text("# another step\n")
     assert get(dataset).run != before.run
+
+
+def test_code_that_is_older_than_its_files_trains_nothing(dataset, trainings, monkeypatch):
+    monkeypatch.setattr(models, "_LOADED", 0.0)
+    with pytest.raises(InputError, match="Restart the kernel"):
+        get(dataset)
+    assert trainings == []
 
 
 def test_a_cross_validation_is_made_once_as_the_profile_says(dataset, work, monkeypatch):

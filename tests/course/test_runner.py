@@ -172,6 +172,19 @@ def test_several_notebooks_run_in_the_order_of_their_names_and_once_each(tmp_pat
         run_course([*places, missing], tmp_path / "out", "ci", "phantom", 0)
 
 
+def test_results_never_replace_a_notebook_or_each_other(tmp_path, monkeypatch):
+    for name in ("one/00.ipynb", "two/00.ipynb"):
+        write(tmp_path / name)
+    before = (tmp_path / "one/00.ipynb").read_bytes()
+    monkeypatch.chdir(tmp_path / "one")
+    with pytest.raises(InputError, match="would be lost"):
+        run_course([runner.Path("00.ipynb")], tmp_path / "two/../one", "ci", "phantom", 0)
+    assert (tmp_path / "one/00.ipynb").read_bytes() == before
+    with pytest.raises(InputError, match="have one name"):
+        run_course([tmp_path / "one", tmp_path / "two"], tmp_path / "out", "ci", "phantom", 0)
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_empty_folder_and_unknown_words_are_refused_before_anything_runs(tmp_path):
     with pytest.raises(InputError, match="no notebook"):
         run_course([tmp_path], tmp_path / "out", "ci", "phantom", 0)

@@ -55,6 +55,13 @@ def test_it_starts_at_the_slice_with_most_structure(scan):
         assert np.array_equal(array, scan.image[3])
 
 
+def test_it_starts_beyond_the_hundredth_slice_too():
+    label = np.zeros((300, 4, 4), np.uint8)
+    label[250] = 1
+    scan = Scan(np.ones(label.shape, np.float32), (3.0, 1.0, 1.0), ("rest", "organ"), label)
+    assert SliceViewer(scan).view.index == 250
+
+
 def test_moving_the_slice_draws_that_slice(scan):
     live = SliceViewer(scan)
     for index in (0, 5, 2):

@@ -92,9 +92,7 @@ def _grades_of(path: Path, name: str, seed: int) -> list[Grade]:
         cells = marked_cells(read_notebook(path))
         if not cells:
             raise InputError("has no cell that begins with a line such as # exercise 01.spacing")
-        return [
-            grade for number in _lessons(cells) for grade in _checked(name, number, cells, seed)
-        ]
+        return [grade for number in _lessons(cells) for grade in _of(name, number, cells, seed)]
     except (InputError, OSError) as error:
         return [Grade(name, message=str(error).removeprefix(f"{path}: "))]
 
@@ -102,6 +100,14 @@ def _grades_of(path: Path, name: str, seed: int) -> list[Grade]:
 def _lessons(cells: dict[str, str]) -> list[str]:
     """The numbers of the lessons that a notebook has exercises of."""
     return sorted({exercise[:2] for exercise in cells})
+
+
+def _of(name: str, lesson: str, cells: dict[str, str], seed: int) -> list[Grade]:
+    """The grades of one lesson; one line says so if there is no such lesson."""
+    try:
+        return list(_checked(name, lesson, cells, seed))
+    except InputError as error:
+        return [Grade(name, message=str(error))]
 
 
 def _checked(name: str, lesson: str, cells: dict[str, str], seed: int) -> Iterator[Grade]:
@@ -112,6 +118,10 @@ def _checked(name: str, lesson: str, cells: dict[str, str], seed: int) -> Iterat
             if exercise not in cells:
                 yield Grade(name, exercise, message="This exercise is not in the notebook.")
                 continue
-            verdict = checker.check(exercise, cells[exercise], seed)
+            try:
+                verdict = checker.check(exercise, cells[exercise], seed)
+            except InputError as error:  # the others count all the same
+                yield Grade(name, exercise, message=str(error))
+                continue
             message = " ".join(filter(None, (verdict.problem, verdict.hint)))
             yield Grade(name, exercise, verdict.solved, verdict.mistake, message)

@@ -8,6 +8,7 @@ import pytest
 from nnunet_lib.cli import main
 from nnunet_lib.course.exercises import exercise as exercises
 from nnunet_lib.course.exercises.grading import HEADS, Grade, describe_grades, grade, save_grades
+from nnunet_lib.course.exercises.worker import Checker
 from nnunet_lib.errors import InputError
 
 RIGHT = "# exercise 77.mean\ndef mean(values):\n    return values.mean()"
@@ -63,6 +64,22 @@ def test_each_notebook_has_a_line_an_exercise_and_a_broken_one_a_line_too(classr
     assert "There is no exercise" in table["finn.ipynb"]["message"]
     assert "is no notebook" in table["gus.ipynb"]["message"]
     assert table["gus.ipynb"]["exercise"] == ""
+
+
+def test_what_cannot_be_judged_takes_no_other_grade_away(classroom, monkeypatch):
+    folder, add = classroom
+    add("hal.ipynb", "# exercise 99.other\nx = 1", RIGHT)
+    solved, unknown = grade(folder)
+    assert solved.solved
+    assert "There is no exercise" in unknown.message
+
+    def check(*_):
+        raise InputError("The checks of 77.mean do not work.")
+
+    monkeypatch.setattr(Checker, "check", check)
+    (line,) = (one for one in grade(folder) if one.exercise)
+    assert not line.solved
+    assert "do not work" in line.message
 
 
 def test_the_summary_has_a_line_a_notebook():

@@ -31,6 +31,17 @@ def test_a_value_survives_the_way(value):
         assert back.dtype == value.dtype
 
 
+def test_a_whole_number_beyond_64_bits_is_compared_as_any_other():
+    assert difference(10**40, 10**40, NEAR) == ""
+    assert "is right" in difference(10**40, 3.5, NEAR)
+    assert "is right" in difference(3, 10**40, NEAR)
+
+
+def test_a_misnamed_part_beside_an_array_is_a_difference():
+    got, wanted = ({name: 1, "x": np.zeros(3)} for name in ("b", "a"))
+    assert "is right" in difference(got, wanted, NEAR)
+
+
 def test_what_becomes_plain():
     assert plain((1, (2.0,))) == [1, [2.0]]
     assert plain(np.float32(0.5)) == 0.5
