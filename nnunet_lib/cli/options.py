@@ -149,14 +149,7 @@ _ALL = (
         fold_or_all,
     ),
     Option("--nfolds", "number_of_folds", "parts that the cases are split into", "number", int),
-    Option(
-        "--time-limit",
-        "time_limit",
-        "end training after this long; from 45 on, a 3D network whose width nobody chose gets 32 "
-        "base filters",
-        "minutes",
-        float,
-    ),
+    Option("--time-limit", "time_limit", "end training after this long", "minutes", float),
     Option("--epochs", "epochs", "epochs; without a time limit 20", "number", int),
     Option("--steps-per-epoch", "steps_per_epoch", "training steps an epoch", "steps", int),
     Option("--optimiser", "optimiser", "what takes the steps", choices=("adam", "adamw", "sgd")),

@@ -8,6 +8,7 @@ from .ensemble import CROSS_VALIDATION as CROSS_VALIDATION
 from .ensemble import FOLD as FOLD
 from .ensemble import Member as Member
 from .ensemble import load_members as load_members
+from .ensemble import runs_of as runs_of
 from .folder import predict as predict
 from .folder import predict_files as predict_files
 from .prediction import NO_FLIPS as NO_FLIPS

@@ -75,7 +75,7 @@ def load_members(
     # Here and not above, because this one imports TensorFlow.
     from nnunet_lib.model import load_network
 
-    runs = [run for model in models for run in _runs_of(model)]
+    runs = [run for model in models for run in runs_of(model)]
     members = tuple(
         Member(*load_network(run, checkpoint, compute, batch_size), run) for run in runs
     )
@@ -113,8 +113,12 @@ def mean_of(arrays: Iterator[np.ndarray]) -> np.ndarray:
     return mean
 
 
-def _runs_of(model: Path) -> list[Path]:
-    """The folds of a cross-validation, or the model alone."""
+def runs_of(model: Path) -> list[Path]:
+    """The folds of a cross-validation, or the model alone.
+
+    Raises:
+        InputError: if the folder holds runs, but no finished cross-validation.
+    """
     if (model / CROSS_VALIDATION).is_file():
         folds = _read_part(model / CROSS_VALIDATION, "folds")
         return [model / f"fold_{number}" for number in range(len(folds))]

@@ -134,8 +134,11 @@ def predict_files(
         _say(ranks, NO_FLIPS)
     if postprocessing != NOTHING:
         _say(ranks, f"As cross-validation decided, {postprocessing.describe(plan.labels)}.")
-    faults = []
-    for task in tqdm(ranks.share(tasks), "predict", unit="case", disable=not ranks.is_first):
+    faults, own = [], ranks.share(tasks)
+    for task in own:  # an earlier prediction must not stand for a case that now fails
+        task.labels.unlink(missing_ok=True)
+        task.probabilities.unlink(missing_ok=True)
+    for task in tqdm(own, "predict", unit="case", disable=not ranks.is_first):
         try:
             _predict_one(members, task, settings, postprocessing)
         except InputError as error:
@@ -196,10 +199,12 @@ def _predict_one(
     volume = _read_finite(case)
     asked = [member for member in members if case.identifier not in member.skipped]
     prediction = predict_ensemble(asked, volume, settings, case.identifier)
-    labels = postprocessing.apply(prediction.labels)
+    labels, oriented = postprocessing.apply(prediction.labels), volume.oriented
     if prediction.probabilities is not None:
-        write_probabilities(task.probabilities, prediction.probabilities, volume.affine)
-    write_label(task.labels, labels, volume.affine)  # last: it says that all is done
+        probabilities = prediction.probabilities
+        write_probabilities(task.probabilities, probabilities, volume.affine, oriented=oriented)
+    # last: it says that all is done
+    write_label(task.labels, labels, volume.affine, oriented=oriented)
 
 
 def _read_finite(case: Case) -> Volume:

@@ -3,19 +3,20 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import read_json, write_json
-from nnunet_lib.inference import CROSS_VALIDATION, FOLD, POSTPROCESSING
+from nnunet_lib.inference import CROSS_VALIDATION, FOLD, POSTPROCESSING, runs_of
 from nnunet_lib.loading import CaseFiles, Fold, LoaderSettings, check_training, split_folds
 from nnunet_lib.model import BEST, LAST, Checkpoint
-from nnunet_lib.planning import Plan, PlannerSettings
+from nnunet_lib.planning import Plan
 from nnunet_lib.planning.topology import stage_filters
 from nnunet_lib.preprocessing import PreprocessedDataset
 from nnunet_lib.training.log import METRICS, TENSORBOARD
-from nnunet_lib.training.settings import LONG_BASE_FILTERS, LONG_TRAINING, TrainingSettings
+from nnunet_lib.training.settings import TrainingSettings
 from nnunet_lib.training.state import SETTINGS, load_last
 
 PLAN = "plan.json"
@@ -78,8 +79,7 @@ def _decide(
     preprocessed: PreprocessedDataset, run: Path, settings: TrainingSettings, ranks: Ranks
 ) -> Job:
     """What a run is, once it is sure that its cases can be loaded; nothing is written yet."""
-    base_filters = ranks.gather_done(lambda: _base_filters(preprocessed.plan, run, settings))[0]
-    plan = plan_of(preprocessed.plan, settings, base_filters)
+    plan = plan_of(preprocessed.plan, settings)
     loader = _loader_settings(plan, settings)
     folds = split_folds(preprocessed.identifiers, settings.number_of_folds, settings.seed)
     data = replace(preprocessed, plan=plan)
@@ -89,28 +89,14 @@ def _decide(
     return job
 
 
-def _base_filters(plan: Plan, run: Path, settings: TrainingSettings) -> int:
-    """What was set; else the plan's, or more for a long training. A begun run stays as wide."""
-    if settings.base_filters is not None:
-        return settings.base_filters
-    planned = plan.filters[0]
-    if plan.dimensions == 2 or planned != PlannerSettings().base_filters:
-        return planned
-    if settings.resume and (run / PLAN).exists():
-        is_wide = Plan.load(run / PLAN).filters[0] == LONG_BASE_FILTERS
-    else:
-        is_wide = settings.time_limit is not None and settings.time_limit >= LONG_TRAINING
-    return LONG_BASE_FILTERS if is_wide else planned
-
-
-def plan_of(plan: Plan, settings: TrainingSettings, base_filters: int) -> Plan:
+def plan_of(plan: Plan, settings: TrainingSettings) -> Plan:
     """The plan with what this run sets differently, so that the checkpoint tells the truth.
 
     A 2D batch that the plan chose is rounded down to what its volumes can share evenly.
     """
     filters, batch_size = plan.filters, settings.batch_size or plan.batch_size
-    if base_filters != filters[0]:
-        filters = stage_filters(len(filters), base_filters, plan.dimensions)
+    if settings.base_filters is not None:
+        filters = stage_filters(len(filters), settings.base_filters, plan.dimensions)
     if plan.dimensions == 2 and settings.batch_size is None:
         volumes = settings.number_of_volumes
         batch_size = max(volumes, batch_size - batch_size % volumes)
@@ -143,17 +129,22 @@ def _loader_settings(plan: Plan, settings: TrainingSettings) -> LoaderSettings:
 def _open_folder(job: Job) -> tuple[Checkpoint | None, str | None]:
     """The checkpoint to go on from, or what is wrong; only the first rank looks and writes."""
     try:
-        checkpoint = None
-        if job.settings.resume:
-            _require_no_cross_validation(job.run)
-            checkpoint = load_last(job.run, job.plan, job.settings)
-        else:
+        _require_no_scores_of(job.run)
+        checkpoint = _checkpoint_of(job) if job.settings.resume else None
+        if not job.settings.resume:
             _clear(job.run, job.settings.overwrite)
-        _require_same_fold(job, checkpoint)
         _describe(job)
     except InputError as error:
         return None, str(error)
     return checkpoint, None
+
+
+def _checkpoint_of(job: Job) -> Checkpoint | None:
+    """The checkpoint that a resumed run goes on from, None where there is none yet."""
+    _require_no_cross_validation(job.run)
+    checkpoint = load_last(job.run, job.plan, job.settings)
+    _require_same_fold(job, checkpoint)
+    return checkpoint
 
 
 def _clear(run: Path, overwrite: bool) -> None:
@@ -170,7 +161,7 @@ def _clear(run: Path, overwrite: bool) -> None:
 
 def _remove(run: Path) -> None:
     """Remove what training has left in a folder, but for folders of runs within."""
-    for name in (LAST, BEST, METRICS, FOLD, POSTPROCESSING, CROSS_VALIDATION):
+    for name in (LAST, BEST, METRICS, PLAN, FOLD, SETTINGS, POSTPROCESSING, CROSS_VALIDATION):
         (run / name).unlink(missing_ok=True)
     shutil.rmtree(run / TENSORBOARD, ignore_errors=True)
 
@@ -180,7 +171,17 @@ def _require_no_cross_validation(run: Path) -> None:
     if (run / CROSS_VALIDATION).exists():
         raise InputError(
             f"{run}: holds a cross-validation, which cannot go on as one run. Resume it with "
-            "--fold all, name one of its runs, or train in another folder."
+            "--fold all, or train in another folder."
+        )
+
+
+def _require_no_scores_of(run: Path) -> None:
+    """What a cross-validation says of its folds would no longer be true of one that changes."""
+    results = run.resolve().parent
+    if (results / CROSS_VALIDATION).exists() and run.resolve() in runs_of(results):
+        raise InputError(
+            f"{run}: belongs to the finished cross-validation in {results}. Train in another "
+            "folder, or all folds again with --fold all."
         )
 
 
@@ -205,10 +206,13 @@ def make_room(
 ) -> None:
     """Make room for all folds, once it is sure that each can start and what may be removed.
 
+    What is replaced goes at once: a fold of the old training must not pass for one of the new
+    when that is interrupted and resumed.
+
     Raises:
         InputError: on every rank alike, before anything is removed, if the folder holds a run
-            and the settings do not say what to do with it, or the cases of any fold cannot be
-            loaded.
+            and the settings do not say what to do with it, a run that is resumed was another
+            one, or the cases of any fold cannot be loaded.
     """
     there = ranks.agree([str(run) for run in (results, *runs) if (run / LAST).exists()])
     if str(results) in there and settings.resume:
@@ -221,10 +225,23 @@ def make_room(
             f"{results}: holds trained runs already ({', '.join(there)}). Name another folder, "
             "or add --resume to go on with them, or --overwrite to replace them."
         )
-    for fold, run in enumerate(runs):
+    jobs = [
         _decide(preprocessed, run, replace(settings, fold=fold), ranks)
-    if ranks.is_first:
-        _remove(results)  # with the scores of a cross-validation, which are no longer true
+        for fold, run in enumerate(runs)
+    ]
+    ranks.gather_done(partial(_replace_all, results, jobs) if ranks.is_first else lambda: None)
+
+
+def _replace_all(results: Path, jobs: Sequence[Job]) -> None:
+    """Remove what is replaced; of folds that go on only what was decided on their scores."""
+    for job in jobs:
+        if job.settings.resume:
+            _checkpoint_of(job)
+    _remove(results)
+    for job in jobs:
+        if job.settings.overwrite:
+            _remove(job.run)
+        (job.run / POSTPROCESSING).unlink(missing_ok=True)
 
 
 def _describe(job: Job) -> None:

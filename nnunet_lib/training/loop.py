@@ -27,7 +27,6 @@ from nnunet_lib.model import (
     save_checkpoint,
     variable_arrays,
 )
-from nnunet_lib.planning import Plan
 from nnunet_lib.preprocessing import PreprocessedDataset
 from nnunet_lib.training.job import Job, open_job
 from nnunet_lib.training.log import EpochRecord, NoLog, RunLog, read_metrics
@@ -84,17 +83,7 @@ def train(
     tf.keras.utils.set_random_seed(settings.seed)
     trainer = _Trainer(job, started)
     trainer.restore(checkpoint)
-    return trainer.run_all(show_progress, (*notes, *_wider(job, preprocessed.plan)))
-
-
-def _wider(job: Job, planned: Plan) -> Iterator[str]:
-    """That the network is not the plan's, where nobody asked for another."""
-    width, before = job.plan.filters[0], planned.filters[0]
-    if job.settings.base_filters is None and width != before:
-        yield (
-            f"A long training gets a wider network: {width} filters in the first stage, where the "
-            f"plan has {before}. --base-filters {before} keeps to the plan."
-        )
+    return trainer.run_all(show_progress, notes)
 
 
 def learning_rate_at(settings: TrainingSettings, progress: float, size: int = 1) -> float:
@@ -103,6 +92,16 @@ def learning_rate_at(settings: TrainingSettings, progress: float, size: int = 1)
     if settings.scale_learning_rate:
         factor *= rank_factor(size, progress, settings.warmup)
     return settings.base_learning_rate * factor
+
+
+def validation_seconds(cases: int, seconds_a_case: float, size: int = 1) -> float:
+    """How long `size` ranks need for a validation: they predict a case each, at the same time."""
+    return math.ceil(cases / size) * seconds_a_case
+
+
+def affordable_cases(seconds: float, seconds_a_case: float, size: int = 1) -> int:
+    """How many cases `size` ranks can validate in that time; at least one each."""
+    return size * max(1, int(seconds / seconds_a_case))
 
 
 class _Trainer:
@@ -266,19 +265,19 @@ class _Trainer:
         Under a time limit the last validation gets at most `VALIDATION_SHARE` of it, if need be
         on fewer cases, and training gets the rest.
         """
-        cases, settings = len(self.job.fold.validation), self.settings
-        # Each rank predicts its share at the same time as the others.
-        seconds_a_case = self.ranks.agree(self._time_one_case()) / min(self.ranks.size, cases)
+        cases, settings, size = len(self.job.fold.validation), self.settings, self.ranks.size
+        seconds_a_case = self.ranks.agree(self._time_one_case())
         if settings.time_limit is None:
             epochs = settings.epochs or DEFAULT_EPOCHS
-            return Budget(epochs * settings.steps_per_epoch, None), cases, cases * seconds_a_case
+            budget = Budget(epochs * settings.steps_per_epoch, None)
+            return budget, cases, validation_seconds(cases, seconds_a_case, size)
         limit = 60 * settings.time_limit
-        affordable = max(1, int(VALIDATION_SHARE * limit / seconds_a_case))
+        affordable = affordable_cases(VALIDATION_SHARE * limit, seconds_a_case, size)
         if affordable < cases:
             self.log.say(f"Validating on {affordable} of {cases} cases, to keep the time limit.")
             cases = affordable
         steps = settings.epochs * settings.steps_per_epoch if settings.epochs else None
-        seconds = cases * seconds_a_case
+        seconds = validation_seconds(cases, seconds_a_case, size)
         return Budget(steps, max(limit - seconds, 1.0)), cases, seconds
 
     def _time_one_case(self) -> float:

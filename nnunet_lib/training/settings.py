@@ -21,12 +21,6 @@ AUGMENTATION = AugmentationSettings(
 nnU-Net's rotation, low resolution and gamma, because without them a longer training learns its
 cases by heart. The README has the trials."""
 
-LONG_TRAINING = 45.0
-LONG_BASE_FILTERS = 32
-"""From so many minutes on, a 3D network of the planner's default width gets nnU-Net's, which is
-twice as wide. In 45 minutes it makes as many steps as the narrow one in 15. It learned more on the
-split that the choice was made on, and as much on fold 0: the README has the runs."""
-
 Optimiser = Literal["adam", "adamw", "sgd"]
 
 
@@ -97,8 +91,7 @@ class TrainingSettings:
         deep_supervision: whether the three finest decoder levels all learn from the labels.
         loss: what the training minimises.
         batch_size: patches a step; None takes the plan's.
-        base_filters: channels of the first stage; None takes the plan's, or more for a long
-            training: see `LONG_TRAINING`.
+        base_filters: channels of the first stage; None takes the plan's.
         norm: instance, batch, group or none; None takes the plan's.
         negative_slope: of the leaky ReLU; None takes the plan's.
         foreground_oversampling: share of patches aimed at foreground.
@@ -168,6 +161,8 @@ class TrainingSettings:
             raise InputError(f"restarts {self.restarts}: must be at least 0.")
         if not 0 <= self.warmup <= 1:
             raise InputError(f"warmup {self.warmup}: must be a share of training, from 0 to 1.")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed {self.seed}: must be at least 0 and below 2^32.")
         if not 0 <= self.fold < self.number_of_folds:
             raise InputError(
                 f"fold {self.fold}: with {self.number_of_folds} folds, it must lie between 0 "

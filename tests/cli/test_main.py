@@ -17,8 +17,6 @@ from nnunet_lib.model import ComputeSettings
 from nnunet_lib.planning import Norm, PlannerSettings
 from nnunet_lib.training.schedules import Scheduler
 from nnunet_lib.training.settings import (
-    LONG_BASE_FILTERS,
-    LONG_TRAINING,
     OPTIMISER_DEFAULTS,
     Optimiser,
     TrainingSettings,
@@ -108,9 +106,6 @@ def test_what_the_help_of_train_repeats_is_what_the_settings_say() -> None:
     for flag, field in (("--learning-rate", "learning_rate"), ("--weight-decay", "weight_decay")):
         own = (f"{name} {getattr(d, field):g}" for name, d in OPTIMISER_DEFAULTS.items())
         assert ", ".join(own) in OPTIONS[flag].help
-    long = OPTIONS["--time-limit"].help
-    assert f"from {LONG_TRAINING:g} on" in long
-    assert f"gets {LONG_BASE_FILTERS} base filters" in long
 
 
 def test_help_imports_no_tensorflow() -> None:

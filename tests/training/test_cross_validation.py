@@ -130,6 +130,54 @@ def test_nothing_is_replaced_before_the_cases_of_every_fold_were_looked_at(
 
 
 @pytest.mark.slow
+def test_a_refused_resume_leaves_the_finished_scores(
+    finished: CrossValidation, tiny_3d: PreprocessedDataset, tmp_path: Path
+) -> None:
+    """Also where only the last fold does not fit, which training would meet last."""
+    copy = Path(shutil.copytree(finished.results, tmp_path / "copy"))
+    settings = json.loads((copy / "fold_1/settings.json").read_text())
+    write_json(copy / "fold_1/settings.json", settings | {"momentum": 0.5})
+    before = contents(copy)
+    with pytest.raises(InputError, match=r"fold_1.*momentum was 0\.5"):
+        cross_validate(tiny_3d, copy, replace(SHORT, resume=True), show_progress=False)
+    assert contents(copy) == before
+
+
+@pytest.mark.slow
+def test_no_old_fold_passes_for_one_of_an_interrupted_replacement(
+    finished: CrossValidation,
+    tiny_3d: PreprocessedDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copy = Path(shutil.copytree(finished.results, tmp_path / "copy"))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cross_validation, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(tiny_3d, copy, replace(SHORT, overwrite=True), show_progress=False)
+    assert [path for path in copy.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [{"overwrite": True}, {"resume": True, "epochs": 2}])
+def test_a_fold_that_is_scored_does_not_change_on_its_own(
+    finished: CrossValidation, tiny_3d: PreprocessedDataset, change: dict[str, bool | int]
+) -> None:
+    before = contents(finished.results)
+    settings = replace(SHORT, fold=1, **change)  # type: ignore[arg-type]  # of either kind
+    with pytest.raises(InputError, match="belongs to the finished cross-validation"):
+        train(tiny_3d, finished.results / "fold_1", settings, show_progress=False)
+    assert contents(finished.results) == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
 def test_all_folds_together_segment_new_scans_and_each_its_validation_cases(
     finished: CrossValidation, phantom_path: Path, tmp_path: Path
 ) -> None:

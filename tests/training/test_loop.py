@@ -13,13 +13,12 @@ import tensorflow as tf
 
 from nnunet_lib import distributed
 from nnunet_lib.course.lessons.quickstart import source_of
-from nnunet_lib.distributed import ALONE, Ranks
+from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.inference import InferenceSettings
 from nnunet_lib.loading import AugmentationSettings, Loader, split_folds
 from nnunet_lib.model import BEST, LAST, load_checkpoint
-from nnunet_lib.planning import Plan, PlannerSettings
-from nnunet_lib.planning.topology import stage_filters
+from nnunet_lib.planning import Plan
 from nnunet_lib.preprocessing import PreprocessedDataset
 from nnunet_lib.training import (
     EpochRecord,
@@ -30,7 +29,6 @@ from nnunet_lib.training import (
     train,
     validation,
 )
-from nnunet_lib.training.job import open_job
 
 SHORT = TrainingSettings(
     number_of_folds=3, epochs=2, steps_per_epoch=2, validation_interval=1, learning_rate=1e-3
@@ -232,60 +230,6 @@ def test_a_runs_own_choices_travel_in_its_checkpoint(
     assert (plan.norm, plan.negative_slope) == ("group", 0.2)
 
 
-def with_filters(data: PreprocessedDataset, base_filters: int) -> PreprocessedDataset:
-    """The same cases, planned with that many base filters."""
-    plan = data.plan
-    filters = stage_filters(len(plan.filters), base_filters, plan.dimensions)
-    return replace(data, plan=replace(plan, filters=filters))
-
-
-DEFAULT_WIDTH = PlannerSettings().base_filters
-
-
-@pytest.mark.parametrize(
-    ("planned", "change", "width"),
-    [
-        (DEFAULT_WIDTH, {"time_limit": 45}, 32),
-        (DEFAULT_WIDTH, {"time_limit": 600}, 32),
-        (DEFAULT_WIDTH, {"time_limit": 44}, DEFAULT_WIDTH),
-        (DEFAULT_WIDTH, {"epochs": 1000}, DEFAULT_WIDTH),
-        (DEFAULT_WIDTH, {"time_limit": 45, "base_filters": DEFAULT_WIDTH}, DEFAULT_WIDTH),
-        (8, {"time_limit": 45}, 8),
-        (64, {"time_limit": 45}, 64),
-    ],
-)
-def test_a_long_training_gets_a_wider_network_where_nobody_chose_one(
-    tiny_3d: PreprocessedDataset,
-    tmp_path: Path,
-    planned: int,
-    change: dict[str, Any],
-    width: int,
-) -> None:
-    settings = replace(SHORT, **change)
-    job, _ = open_job(with_filters(tiny_3d, planned), tmp_path / "run", settings, ALONE)
-    assert job.plan.filters == with_filters(tiny_3d, width).plan.filters
-    assert Plan.load(tmp_path / "run" / "plan.json").filters == job.plan.filters
-
-
-def test_slices_keep_their_network_however_long_they_train(
-    tiny_2d: PreprocessedDataset, tmp_path: Path
-) -> None:
-    data, settings = with_filters(tiny_2d, DEFAULT_WIDTH), replace(SHORT, time_limit=45)
-    job, _ = open_job(data, tmp_path / "run", settings, ALONE)
-    assert job.plan.filters == data.plan.filters
-
-
-def test_a_wider_network_is_told_of(
-    tiny_3d: PreprocessedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data, settings = with_filters(tiny_3d, DEFAULT_WIDTH), replace(SHORT, epochs=1, time_limit=45)
-    train(data, tmp_path / "run", settings, show_progress=False)
-    assert "32 filters" in capsys.readouterr().out
-    assert load_checkpoint(tmp_path / "run" / LAST).plan.filters[0] == 32
-    train(data, tmp_path / "other", replace(settings, time_limit=15), show_progress=False)
-    assert "filters" not in capsys.readouterr().out
-
-
 @pytest.mark.slow
 def test_a_time_limit_ends_the_run_and_the_schedule(
     tiny_3d: PreprocessedDataset, tmp_path: Path
@@ -296,6 +240,18 @@ def test_a_time_limit_ends_the_run_and_the_schedule(
     assert last.seconds < 40
     assert last.learning_rate < 0.1 * settings.learning_rate
     assert last.validation_dice is not None
+
+
+@pytest.mark.parametrize("size", [1, 2, 8])
+@pytest.mark.parametrize("seconds_a_case", [0.3, 7.0, 80.0])
+def test_a_validation_that_is_afforded_ends_in_time(size: int, seconds_a_case: float) -> None:
+    """Ranks work in rounds of one case each: a share of a case takes as long as a whole one."""
+    limit = 90.0
+    cases = loop.affordable_cases(limit, seconds_a_case, size)
+    rounds = max(len(range(rank, cases, size)) for rank in range(size))
+    assert loop.validation_seconds(cases, seconds_a_case, size) == rounds * seconds_a_case <= limit
+    assert loop.validation_seconds(cases + 1, seconds_a_case, size) > limit
+    assert loop.affordable_cases(limit, 400.0, size) == size  # no rank stands by
 
 
 def test_a_run_whose_time_ends_while_it_saves_is_still_validated_at_its_end(
@@ -347,6 +303,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_a_word(
         ({"steps_per_epoch": 0}, "steps"),
         ({"number_of_volumes": 0}, "volumes"),
         ({"base_filters": 0}, "filters"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**32}, "seed"),
         ({"gradient_clip": 0.0}, "clip"),
         ({"learning_rate": -1e-3}, "learning rate"),
         ({"weight_decay": -1.0}, "weight decay"),

@@ -120,22 +120,6 @@ def test_resuming_starts_a_run_where_there_is_none(
     assert result.history[-1].step == 4
 
 
-@pytest.mark.parametrize(
-    ("limits", "width"), [((15, 45), PlannerSettings().base_filters), ((45, 15), 32)]
-)
-def test_another_time_limit_leaves_a_begun_run_its_network(
-    tiny_3d: PreprocessedDataset, tmp_path: Path, limits: tuple[int, int], width: int
-) -> None:
-    filters = stage_filters(len(tiny_3d.plan.filters), PlannerSettings().base_filters, 3)
-    data = replace(tiny_3d, plan=replace(tiny_3d.plan, filters=filters))
-    settings = replace(SETTINGS, epochs=1, time_limit=limits[0])
-    train(data, tmp_path / "run", settings, show_progress=False)
-    other = replace(settings, epochs=2, time_limit=limits[1], resume=True)
-    result = train(data, tmp_path / "run", other, show_progress=False)
-    assert result.history[-1].step == 8
-    assert load_checkpoint(tmp_path / "run" / LAST).plan.filters[0] == width
-
-
 def test_a_run_of_another_width_than_the_plan_is_another_run(
     tiny_3d: PreprocessedDataset, tmp_path: Path
 ) -> None:
