@@ -16,9 +16,10 @@ import tensorflow as tf
 from nnunet_lib import __version__
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import replacing, write_json
+from nnunet_lib.inference.components import NOTHING, Postprocessing
 from nnunet_lib.inference.settings import DEFAULTS
 from nnunet_lib.inference.windows import SIGMA
-from nnunet_lib.model import load_unet
+from nnunet_lib.model import find_checkpoint, load_unet
 from nnunet_lib.planning import Normalisation, Plan
 from nnunet_lib.preprocessing.normalisation import normalise
 from nnunet_lib.preprocessing.resampling import ANISOTROPY, CUBIC, LINEAR
@@ -50,10 +51,12 @@ def export(
         InputError: if there is no such checkpoint, or `output` holds something.
     """
     _require_free(output, overwrite)
-    unet, plan = load_unet(model, f"checkpoint_{checkpoint}.npz")
+    name = f"checkpoint_{checkpoint}.npz"
+    unet, plan = load_unet(model, name)
+    postprocessing = Postprocessing.load(find_checkpoint(model, name).parent)
     with _replacing_folder(output) as folder:
         metadata = folder.parent / METADATA
-        write_json(metadata, describe(plan))
+        write_json(metadata, describe(plan, postprocessing))
         module = _Exported(unet, plan, metadata)
         signatures = {"serving_default": module.batch, "batch": module.batch, "patch": module.patch}
         tf.saved_model.save(module, str(folder), signatures)
@@ -82,12 +85,12 @@ class _Exported(tf.Module):
         self.metadata = tf.saved_model.Asset(str(metadata))
 
 
-def describe(plan: Plan) -> dict[str, Any]:
+def describe(plan: Plan, postprocessing: Postprocessing = NOTHING) -> dict[str, Any]:
     """All that stands between a scan and the network, as plain JSON values.
 
-    `plan` is `Plan.to_json`'s value. Sizes are in plan order, see CONTRIBUTING.md, "Axes".
-    `padding_value` has one entry a channel: None is a raw zero after the case's own
-    normalisation. docs/export.md says what each entry means.
+    `plan` is `Plan.to_json`'s value, `postprocessing` what a cross-validation decided. Sizes are in
+    plan order, see CONTRIBUTING.md, "Axes". `padding_value` has one entry a channel: None is a raw
+    zero after the case's own normalisation. docs/export.md says what each entry means.
     """
     return {
         "format": EXPORT_FORMAT,
@@ -107,6 +110,10 @@ def describe(plan: Plan) -> dict[str, Any]:
             "blend_mode": DEFAULTS.blend_mode,
             "gaussian_sigma": SIGMA,
             "may_average_over_flips": plan.mirrored,
+        },
+        "postprocessing": {
+            "largest_component_of_foreground": postprocessing.foreground,
+            "largest_component_of_classes": list(postprocessing.classes),
         },
     }
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ from nnunet_lib.datasets import Volume
 from nnunet_lib.deployment import export
 from nnunet_lib.deployment.export import describe
 from nnunet_lib.errors import InputError
+from nnunet_lib.inference import Postprocessing
 from nnunet_lib.model import (
     BEST,
     LAST,
@@ -142,6 +144,18 @@ def test_the_metadata_travels_inside(answers: dict[str, Path], name: str) -> Non
     assert Plan.from_json(metadata["plan"]) == NETWORKS[name][0]
 
 
+def test_what_the_cross_validation_decided_travels_too(run: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(run, tmp_path / "decided")
+    Postprocessing(foreground=True, classes=(1,)).save(own)
+    for number, model in enumerate((own, own / LAST)):
+        folder = export(model, tmp_path / str(number))
+        metadata = json.loads((folder / "assets" / "metadata.json").read_text())
+        assert metadata["postprocessing"] == {
+            "largest_component_of_foreground": True,
+            "largest_component_of_classes": [1],
+        }
+
+
 def test_padding_values_are_those_of_preprocessing() -> None:
     schemes = (CT, Normalisation("z_score", inside_mask=True), Normalisation("z_score"))
     plan = make_plan((8, 8, 8), 3, 2, normalisation=schemes)
@@ -230,6 +244,6 @@ def test_the_page_shows_how_to_load_it(run: Path, tmp_path: Path) -> None:
 def test_the_page_explains_every_entry() -> None:
     metadata = describe(NETWORKS["2D"][0])
     text = PAGE.read_text()
-    for part in ("preprocessing", "inference"):
+    for part in ("preprocessing", "inference", "postprocessing"):
         for entry in metadata[part]:
             assert f"`{entry}`" in text, entry
