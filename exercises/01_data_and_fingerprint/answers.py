@@ -83,6 +83,90 @@ def faults(description, files):
     return found
 
 
+# %% 01.faults | mistake: only lowered entries
+import numpy as np
+
+
+def faults(description, files):
+    known, found = set(description["labels"].values()), {}
+    for case in description["training"]:
+        absent = {path: "missing" for path in case.values() if path not in files}
+        found.update(absent)
+        if absent:
+            continue
+        image, label = files[case["image"]], files[case["label"]]
+        if image["shape"] != label["shape"]:
+            found[case["label"]] = "shape"
+        elif (image["affine"] - label["affine"]).max() > 0.01:
+            found[case["label"]] = "affine"
+        elif set(label["values"]) - known:
+            found[case["label"]] = "values"
+    return found
+
+
+# %% 01.faults | mistake: only raised entries
+import numpy as np
+
+
+def faults(description, files):
+    known, found = set(description["labels"].values()), {}
+    for case in description["training"]:
+        absent = {path: "missing" for path in case.values() if path not in files}
+        found.update(absent)
+        if absent:
+            continue
+        image, label = files[case["image"]], files[case["label"]]
+        if image["shape"] != label["shape"]:
+            found[case["label"]] = "shape"
+        elif (label["affine"] - image["affine"] > 0.01).any():
+            found[case["label"]] = "affine"
+        elif set(label["values"]) - known:
+            found[case["label"]] = "values"
+    return found
+
+
+# %% 01.faults | mistake: the shift alone
+import numpy as np
+
+
+def faults(description, files):
+    known, found = set(description["labels"].values()), {}
+    for case in description["training"]:
+        absent = {path: "missing" for path in case.values() if path not in files}
+        found.update(absent)
+        if absent:
+            continue
+        image, label = files[case["image"]], files[case["label"]]
+        if image["shape"] != label["shape"]:
+            found[case["label"]] = "shape"
+        elif np.abs(label["affine"][:3, 3] - image["affine"][:3, 3]).max() > 0.01:
+            found[case["label"]] = "affine"
+        elif set(label["values"]) - known:
+            found[case["label"]] = "values"
+    return found
+
+
+# %% 01.faults | mistake: the axes alone
+import numpy as np
+
+
+def faults(description, files):
+    known, found = set(description["labels"].values()), {}
+    for case in description["training"]:
+        absent = {path: "missing" for path in case.values() if path not in files}
+        found.update(absent)
+        if absent:
+            continue
+        image, label = files[case["image"]], files[case["label"]]
+        if image["shape"] != label["shape"]:
+            found[case["label"]] = "shape"
+        elif np.abs((label["affine"] - image["affine"])[:3, :3]).max() > 0.01:
+            found[case["label"]] = "affine"
+        elif set(label["values"]) - known:
+            found[case["label"]] = "values"
+    return found
+
+
 # %% 01.faults | mistake: stops at the first
 import numpy as np
 

@@ -1,5 +1,7 @@
 """What is checked of the exercises of lesson 01, and which mistakes are known."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -89,10 +91,16 @@ NAMES = {"background": 0, "anterior": 1, "posterior": 3}  # 2 lies between, and 
 
 
 def draw_datasets(rng):
-    return [draw_dataset(rng, cases=int(rng.integers(9, 13))) for _ in range(CALLS)]
+    """The first other affine is raised or lowered, in its shift or its axes: each in turn."""
+    calls = []
+    for call in range(CALLS):
+        first = OtherAffine(raised=call % 2 == 0, shifted=call % 4 < 2)
+        second = OtherAffine(raised=not first.raised, shifted=not first.shifted)
+        calls.append(draw_dataset(rng, int(rng.integers(9, 13)), first, second))
+    return calls
 
 
-def draw_dataset(rng, cases):
+def draw_dataset(rng, cases, first, second):
     """A dataset with each fault at least once, the faultless case first."""
     names = [f"{name:03d}.nii.gz" for name in rng.choice(900, cases, replace=False)]
     training = [{"image": f"imagesTr/{name}", "label": f"labelsTr/{name}"} for name in names]
@@ -102,10 +110,11 @@ def draw_dataset(rng, cases):
         files[case["image"]] = {"shape": shape, "affine": affine}
         noise = rng.uniform(-1e-4, 1e-4, (4, 4))  # as files round
         files[case["label"]] = {"shape": shape, "affine": affine + noise, "values": [0, 1, 3]}
-    plants = (no_image, no_label, other_shape, other_affine, strange_value, two_faults)
+    plants = (no_image, no_label, other_shape, first, strange_value, second)
     places = rng.permutation(np.arange(1, cases))[: len(plants)]
     for plant, place in zip(plants, places, strict=True):
         plant(files, training[place], rng)
+    strange_value(files, training[places[-1]], rng)  # two faults
     return {"description": {"labels": dict(NAMES), "training": training}, "files": files}
 
 
@@ -122,31 +131,35 @@ def other_shape(files, case, rng):
     files[case["label"]]["shape"] = (shape[0] + 1, *shape[1:])
 
 
-def other_affine(files, case, rng):
-    files[case["label"]]["affine"][rng.integers(3), 3] -= rng.uniform(0.5, 5)
+@dataclass(frozen=True)
+class OtherAffine:
+    """One entry of the label's affine is raised or lowered: in the last column, or before it."""
+
+    raised: bool
+    shifted: bool
+
+    def __call__(self, files, case, rng):
+        column = 3 if self.shifted else rng.integers(3)
+        by = rng.uniform(0.5, 5) * (1 if self.raised else -1)
+        files[case["label"]]["affine"][rng.integers(3), column] += by
 
 
 def strange_value(files, case, rng):
     files[case["label"]]["values"] = [0, 1, 2]
 
 
-def two_faults(files, case, rng):
-    other_affine(files, case, rng)
-    strange_value(files, case, rng)
+def all_near(image, label, near=0.01):
+    return np.allclose(image, label, rtol=0, atol=near)
 
 
-def all_faults(description, files, near=0.01, known=None):
+def all_faults(description, files, same=all_near, known=None):
     """By sieves: each fault is looked for in all pairs that the earlier ones have let through."""
     pairs = [(case["image"], case["label"]) for case in description["training"]]
     found = {path: "missing" for pair in pairs for path in pair if path not in files}
     whole = [(files[i], label, files[label]) for i, label in pairs if {i, label} <= files.keys()]
     alike = [(i, n, lab) for i, n, lab in whole if i["shape"] == lab["shape"]]
     found |= {name: "shape" for i, name, lab in whole if i["shape"] != lab["shape"]}
-    near = [
-        (n, lab)
-        for i, n, lab in alike
-        if np.allclose(i["affine"], lab["affine"], rtol=0, atol=near)
-    ]
+    near = [(n, lab) for i, n, lab in alike if same(i["affine"], lab["affine"])]
     found |= {name: "affine" for _, name, _ in alike if name not in dict(near)}
     known = known or set(description["labels"].values())
     return found | {name: "values" for name, lab in near if set(lab["values"]) - known}
@@ -157,6 +170,11 @@ def first_fault(description, files):
     paths = [path for case in description["training"] for path in case.values()]
     first = next(path for path in paths if path in found)
     return {first: found[first]}
+
+
+def with_affines(same):
+    """What comes of another comparison of two affines."""
+    return lambda description, files: all_faults(description, files, same)
 
 
 FAULTS = Exercise(
@@ -176,7 +194,31 @@ FAULTS = Exercise(
             "exact affines",
             "Affines are rounded when they are written: two files on one grid may differ in the "
             "sixth digit. Compare with the tolerance of 0.01, on the absolute difference.",
-            gives=lambda description, files: all_faults(description, files, near=0.0),
+            gives=with_affines(np.array_equal),
+        ),
+        Mistake(
+            "only lowered entries",
+            "An entry of the label's affine may be larger than the image's, or smaller. Yours "
+            "notices only the smaller ones: a difference has a sign, so take its absolute value.",
+            gives=with_affines(lambda image, label: (image - label).max() <= 0.01),
+        ),
+        Mistake(
+            "only raised entries",
+            "An entry of the label's affine may be larger than the image's, or smaller. Yours "
+            "notices only the larger ones: a difference has a sign, so take its absolute value.",
+            gives=with_affines(lambda image, label: (label - image).max() <= 0.01),
+        ),
+        Mistake(
+            "the shift alone",
+            "You compare the last column, which says where the scan begins. Its other columns are "
+            "the steps to the next voxel, and they may differ as well: compare all entries.",
+            gives=with_affines(lambda image, label: all_near(image[:3, 3], label[:3, 3])),
+        ),
+        Mistake(
+            "the axes alone",
+            "You compare the columns with the steps to the next voxel. Two scans with the same "
+            "steps may begin elsewhere, which the last column says: compare all entries.",
+            gives=with_affines(lambda image, label: all_near(image[:3, :3], label[:3, :3])),
         ),
         Mistake(
             "stops at the first",

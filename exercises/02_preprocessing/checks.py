@@ -60,8 +60,8 @@ CROP = Exercise(
         ),
         Mistake(
             "positive",
-            "Zero means empty, but a negative value does not: in a CT most tissue near water, and "
-            "all fat, lies at or below 0.",
+            "Zero means empty, but a negative value does not: in a CT, which counts from water at "
+            "0, fat and lung lie below.",
             gives=lambda image: box_of((image > 0).any(axis=-1)),
         ),
         Mistake(

@@ -35,6 +35,30 @@ def unequal_batches(one, other):
     return differ
 
 
+# %% 03.equal | mistake: the image's type alone
+import numpy as np
+
+
+def unequal_batches(one, other):
+    differ = 0
+    for (image, label), (other_image, other_label) in zip(one, other):
+        same = np.array_equal(image, other_image) and np.array_equal(label, other_label)
+        differ += not (same and image.dtype == other_image.dtype)
+    return differ
+
+
+# %% 03.equal | mistake: the label's type alone
+import numpy as np
+
+
+def unequal_batches(one, other):
+    differ = 0
+    for (image, label), (other_image, other_label) in zip(one, other):
+        same = np.array_equal(image, other_image) and np.array_equal(label, other_label)
+        differ += not (same and label.dtype == other_label.dtype)
+    return differ
+
+
 # %% 03.equal | mistake: nearly
 import numpy as np
 

@@ -50,7 +50,8 @@ FAULTS = {
     "bit": one_bit,
     "label": one_label,
     "both": lambda image, label: (image + 1, label + 1),
-    "type": lambda image, label: (image.astype(np.float64), label.astype(np.int32)),
+    "image's type": lambda image, label: (image.astype(np.float64), label),
+    "label's type": lambda image, label: (image, label.astype(np.int32)),
     "place": lambda image, label: (image[:, :, ::-1], label[:, :, ::-1]),
     "shape": lambda image, label: (image[:1], label[:1]),
     "folded": lambda image, label: (image.reshape(2, 3, 2, 4, 1), label.reshape(2, 3, 2, 4, 1)),
@@ -66,6 +67,14 @@ def unequal(one, other, same, parts=(0, 1)):
     """How many pairs of batches differ in one of the parts, as `same` compares two arrays."""
     return sum(
         not all(same(batch[part], twin[part]) for part in parts)
+        for batch, twin in zip(one, other, strict=True)
+    )
+
+
+def unequal_in(one, other, same):
+    """How many pairs of batches differ, with a comparison for the image and one for the label."""
+    return sum(
+        not all(alike(a, b) for alike, a, b in zip(same, batch, twin, strict=True))
         for batch, twin in zip(one, other, strict=True)
     )
 
@@ -99,6 +108,19 @@ EQUAL = Exercise(
             "Shapes and values are compared. But 1.0 in float64 takes twice the bytes of 1.0 in "
             "float32, and twice the time to move. What do you ask for an array's type?",
             gives=lambda one, other: unequal(one, other, np.array_equal),
+        ),
+        Mistake(
+            "the image's type alone",
+            "Shapes, values and the images' types are compared. A label map may have another type, "
+            "too: as int32 it takes four times the bytes of uint8. What did you ask of the images?",
+            gives=lambda one, other: unequal_in(one, other, (same_in_all, np.array_equal)),
+        ),
+        Mistake(
+            "the label's type alone",
+            "Shapes, values and the label maps' types are compared. An image may have another "
+            "type, too: as float64 it takes twice the bytes of float32. What did you ask of the "
+            "label maps?",
+            gives=lambda one, other: unequal_in(one, other, (np.array_equal, same_in_all)),
         ),
         Mistake(
             "nearly",

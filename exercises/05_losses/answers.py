@@ -53,12 +53,53 @@ def cross_entropy(logits, labels):
 
 # %% 05.entropy | mistake: base 2
 import numpy as np
+from scipy.special import log_softmax
+
+
+def cross_entropy(logits, labels):
+    log_p = log_softmax(logits, axis=-1) / np.log(2)
+    return -log_p[np.arange(len(labels)), labels].mean()
+
+
+# %% 05.entropy | mistake: logarithm of the softmax
+import numpy as np
+
+
+def cross_entropy(logits, labels):
+    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    p = odds / odds.sum(axis=-1, keepdims=True)
+    return -np.log(p)[np.arange(len(labels)), labels].mean()
+
+
+# %% 05.entropy | mistake: the right class subtracted
+import numpy as np
+
+
+def cross_entropy(logits, labels):
+    losses = []
+    for row, label in zip(logits, labels):
+        losses.append(np.log(np.exp(row - row[label]).sum()))
+    return np.mean(losses)
+
+
+# %% 05.entropy | mistake: one number for all voxels
+import numpy as np
+
+
+def cross_entropy(logits, labels):
+    shifted = logits - logits.max()
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return -log_p[np.arange(len(labels)), labels].mean()
+
+
+# %% 05.entropy | mistake: the loss of a voxel has no ceiling
+import numpy as np
 from scipy.special import softmax
 
 
 def cross_entropy(logits, labels):
     p = softmax(logits, axis=-1)
-    return -np.log2(p[np.arange(len(labels)), labels]).mean()
+    return -np.log(p[np.arange(len(labels)), labels] + 1e-12).mean()
 
 
 # %% 05.entropy | mistake: large logits give a finite number
@@ -71,15 +112,25 @@ def cross_entropy(logits, labels):
     return -np.mean(np.log(p[np.arange(len(labels)), labels] + 1e-3))
 
 
-# %% 05.entropy | right: by pairs of logits
+# %% 05.entropy | right: voxel by voxel, the largest first
+import math
+
+
+def cross_entropy(logits, labels):
+    total = 0.0
+    for row, label in zip(logits.tolist(), labels.tolist()):
+        largest = max(row)
+        total += largest + math.log(sum(math.exp(x - largest) for x in row)) - row[label]
+    return total / len(labels)
+
+
+# %% 05.entropy | right: NumPy's sum of exponentials
 import numpy as np
 
 
 def cross_entropy(logits, labels):
-    losses = []
-    for row, label in zip(logits, labels):
-        losses.append(np.log(np.exp(row - row[label]).sum()))
-    return np.mean(losses)
+    of_right_class = logits[np.arange(len(labels)), labels]
+    return np.mean(np.logaddexp.reduce(logits, axis=-1) - of_right_class)
 
 
 # %% 05.entropy | right: SciPy's

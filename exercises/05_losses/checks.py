@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy import ndimage
-from scipy.special import log_softmax, logsumexp
+from scipy.special import log_softmax, logsumexp, softmax
 
 from nnunet_lib.course.exercises import Exercise, Mistake, Property
 from nnunet_lib.evaluation import dice, surface_scores
@@ -13,20 +13,40 @@ CALLS = 5
 
 
 def draw_logits(rng):
-    """Three draws as they come, then logits so large, and so far below 0, that exp fails."""
+    """Two draws as they come, then logits with which exp fails, or a logarithm after it.
+
+    First all are that large, or that far below 0. Then a single one is: that of a voxel's right
+    class, or of a wrong one. Last, a wrong one is so far above that its odds against the right
+    class are infinite, while the right one's probability is just above 0.
+    """
     calls = []
-    for call in range(CALLS):
+    for everywhere, right, wrong in (*[(0, 0, 0)] * 2, *LARGE):
         voxels, classes = int(rng.integers(5, 9)), int(rng.integers(3, 6))
-        logits = rng.normal(0, 2, (voxels, classes))
-        logits += (0, 0, 0, 900, -900)[call]
-        calls.append({"logits": logits, "labels": rng.integers(0, classes, voxels)})
+        labels = rng.integers(0, classes, voxels)
+        logits = rng.normal(0, 2, (voxels, classes)) + everywhere
+        voxel, other = rng.integers(voxels), rng.integers(1, classes)
+        logits[voxel, labels[voxel]] += right
+        if wrong:
+            raised = (labels[voxel] + other) % classes
+            logits[voxel, raised] = logits[voxel, labels[voxel]] + wrong
+        calls.append({"logits": logits, "labels": labels})
     return calls
+
+
+LARGE = ((900, 0, 0), (-900, 0, 0), (0, 900, 0), (0, 0, 900), (0, 0, 720))
+"""What is added to all logits, to one voxel's right class, and to that for a wrong one."""
 
 
 def surprise(logits, labels):
     """By SciPy, voxel by voxel."""
     pairs = zip(logits, labels, strict=True)
     return float(np.mean([logsumexp(row) - row[label] for row, label in pairs]))
+
+
+def least_surprise(logits, labels):
+    """How far the largest logit is above the right one, on average; cross-entropy is more."""
+    of_right_class = np.take_along_axis(logits, labels[:, None], axis=-1)
+    return (logits.max(axis=-1, keepdims=True) - of_right_class).mean()
 
 
 def overflowing(logits, labels):
@@ -40,6 +60,23 @@ def overflowing_sum(logits, labels):
     with np.errstate(all="ignore"):
         log_p = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
         return -log_p[np.arange(len(labels)), labels].mean()
+
+
+def by_pairs(logits, labels):
+    with np.errstate(all="ignore"):
+        of_right_class = np.take_along_axis(logits, labels[:, None], axis=-1)
+        return np.log(np.exp(logits - of_right_class).sum(axis=-1)).mean()
+
+
+def logarithm_last(logits):
+    with np.errstate(all="ignore"):
+        return np.log(softmax(logits, axis=-1))
+
+
+def shifted_alike(logits):
+    with np.errstate(all="ignore"):
+        shifted = logits - logits.max()
+        return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def of_log_p(log_p):
@@ -62,12 +99,20 @@ ENTROPY = Exercise(
             "large logits give a finite number",
             lambda result, logits, labels: bool(np.isfinite(result)),
             "With logits near 900, or near -900, the result is no finite number. Which step makes "
-            "it so, and what can you subtract from the logits beforehand?",
+            "it so? Subtract each voxel's largest logit beforehand, and take no logarithm of a "
+            "probability: it may have become 0.",
         ),
         Property(
             "cross-entropy is never below 0",
             lambda result, logits, labels: result >= 0,
             "A probability is at most 1, and its logarithm at most 0. Yours is larger somewhere.",
+        ),
+        Property(
+            "the loss of a voxel has no ceiling",
+            lambda result, logits, labels: result >= least_surprise(logits, labels) - 1e-3,
+            "Where a wrong class is 900 above the right one, that voxel costs 900. A probability "
+            "that is clipped, or to which a small number is added, cannot cost as much. Take the "
+            "logarithm before the exponentials are summed away, as the formula does.",
         ),
     ),
     mistakes=(
@@ -84,6 +129,28 @@ ENTROPY = Exercise(
             "The softmax does not change if the same number is subtracted from all logits of a "
             "voxel: which number makes it safe?",
             gives=overflowing_sum,
+        ),
+        Mistake(
+            "logarithm of the softmax",
+            "The softmax is safe now. But where a wrong class is 900 above the right one, the "
+            "right one's probability is about 1e-391, which becomes 0. Take the logarithm before "
+            "the exponentials are summed away: the formula has log p as a difference "
+            "(log-softmax).",
+            gives=of_log_p(logarithm_last),
+        ),
+        Mistake(
+            "the right class subtracted",
+            "You subtract the right class's logit. Where a wrong class is 900 above it, the "
+            "exponential is still infinite. Which logit of a voxel leaves nothing above 0 when it "
+            "is subtracted?",
+            gives=by_pairs,
+        ),
+        Mistake(
+            "one number for all voxels",
+            "You subtract the largest of *all* logits. Where one voxel has 900, all others are "
+            "moved to -900, and their exponentials become 0. Each voxel has a largest logit of "
+            "its own.",
+            gives=of_log_p(shifted_alike),
         ),
         Mistake(
             "wrong axis",

@@ -208,6 +208,22 @@ def adam(gradients, rate):
     return np.array(path)
 
 
+# %% 06.adam | mistake: counted from 0, in NumPy
+import numpy as np
+
+
+def adam(gradients, rate):
+    m, v, weights = np.zeros((3, gradients.shape[1]))
+    path = []
+    for t, gradient in enumerate(gradients):
+        m = 0.9 * m + 0.1 * gradient
+        v = 0.999 * v + 0.001 * gradient**2
+        correction = np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        weights = weights - rate * correction * m / (np.sqrt(v) + 1e-7)
+        path.append(weights)
+    return np.array(path)
+
+
 # %% 06.adam | mistake: no correction
 import numpy as np
 

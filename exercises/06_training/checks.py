@@ -266,6 +266,8 @@ def correction(t):
     return math.sqrt(1 - 0.999**t) / (1 - 0.9**t)
 
 
+COUNTED_FROM_0 = "`t` is 1 in the first update. With 0 the fraction divides by nothing."
+
 ADAM = Exercise(
     function="adam",
     draw=draw_gradients,
@@ -285,8 +287,14 @@ ADAM = Exercise(
     mistakes=(
         Mistake(
             "counted from 0",
-            "`t` is 1 in the first update. With 0 the fraction divides by nothing.",
+            COUNTED_FROM_0,
             raises="ZeroDivisionError",
+        ),
+        Mistake(
+            "counted from 0, in NumPy",
+            COUNTED_FROM_0 + " NumPy does not stop there: 0 / 0 is NaN (no number), and so is all "
+            "that is computed with it.",
+            gives=lambda gradients, rate: np.full(gradients.shape, np.nan).tolist(),
         ),
         Mistake(
             "no correction",

@@ -205,6 +205,7 @@ def draw_raw(rng):
         shape = tuple(rng.integers(4, 7, 3))
         ct = {
             "scheme": "ct",
+            "inside_mask": False,
             "lower": rng.uniform(-100, -50),
             "upper": rng.uniform(150, 250),
             "mean": rng.uniform(40, 80),
