@@ -497,7 +497,8 @@ class Cost:
     """What a step of the ring costs: T(n) = 2 (N - 1) (latency + n / (N bandwidth)).
 
     Attributes:
-        latency: seconds before anything moves.
+        latency: seconds before anything moves. On a CPU much of it is Horovod's pause between two
+            rounds. An all-reduce waits for one pause; here it is shared among the steps.
         bandwidth: bytes a second from one rank to the next.
     """
 

@@ -42,6 +42,7 @@ from nnunet_lib.preprocessing import (
 SCALINGS = ((0.01, 0.0), (1000.0, 0.0), (1.0, 5.0), (1.0, -5.0), (3.0, 2.0))
 # How the spacing (z, y, x) is multiplied to try resampling: finer, coarser, and thick slices.
 FACTORS = ((0.6, 0.6, 0.6), (1.7, 1.3, 1.1), (4.0, 1.0, 1.0))
+SHOWN = 20  # cases that the notebook reads whole: 200 of BrainTumour would need 28 GB
 INTERIOR = 6  # voxels from a face after which a spline no longer feels it
 NNUNET = {
     dimensions: PlannerSettings(

@@ -267,41 +267,90 @@ def test_a_decision_that_does_not_look_at_the_scores_is_noticed(answer, monkeypa
     assert wrong_decisions() >= 2
 
 
-@pytest.mark.parametrize(
-    "decision", [Postprocessing(foreground=True), Postprocessing(classes=(1,)), Postprocessing()]
-)
-def test_maps_are_changed_as_decided_and_in_nothing_else(phantom, tmp_path, decision):
+def save_map(folder, case, labels):
+    """A label map as the library writes it: (z, y, x) here, (i, j, k) in the file."""
+    folder.mkdir(exist_ok=True)
+    image = nibabel.Nifti1Image(labels.T, np.eye(4))
+    nibabel.save(image, folder / f"{case.identifier}.nii.gz")
+
+
+@pytest.fixture
+def disobedient(phantom, tmp_path):
+    """Whether lesson 11 finds that a label map was not changed as decided: 1 or 0."""
     case = phantom.training[0]
-    situation = lesson.situations()["a speck of class 1, and class 2 in two pieces"]
 
-    def save(folder, labels):
-        folder.mkdir(exist_ok=True)
-        path = folder / f"{case.identifier}.nii.gz"
-        nibabel.save(nibabel.Nifti1Image(labels, np.eye(4)), path)
-
-    def disobedient(labels):
-        save(tmp_path / "after", labels)
+    def count(decision, before, after):
+        save_map(tmp_path / "before", case, before)
+        save_map(tmp_path / "after", case, after)
         return lesson.disobedient_maps(tmp_path / "before", tmp_path / "after", decision, [case])
 
-    save(tmp_path / "before", situation.prediction)
-    assert disobedient(decision.apply(situation.prediction)) == 0
-    assert disobedient(np.zeros_like(situation.prediction)) == 1
-    assert disobedient(1 + situation.prediction) == 1
+    return count
+
+
+@pytest.fixture
+def pieces():
+    """Class 1 with a speck, and class 2 in two pieces."""
+    return lesson.situations()["a speck of class 1, and class 2 in two pieces"].prediction
+
+
+DECISIONS = [
+    Postprocessing(foreground=True),
+    Postprocessing(classes=(1,)),
+    Postprocessing(True, (1, 2)),
+    Postprocessing(),
+]
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+def test_maps_are_changed_as_decided_and_in_nothing_else(disobedient, pieces, decision):
+    assert disobedient(decision, pieces, decision.apply(pieces)) == 0
+    assert disobedient(decision, pieces, np.zeros_like(pieces)) == 1
+    assert disobedient(decision, pieces, 1 + pieces) == 1
     other = Postprocessing() if decision != Postprocessing() else Postprocessing(foreground=True)
-    assert disobedient(other.apply(situation.prediction)) == 1
+    assert disobedient(decision, pieces, other.apply(pieces)) == 1
 
 
-def test_a_class_s_largest_piece_may_leave_the_foreground_in_two(phantom, tmp_path):
+@pytest.mark.parametrize("decision", DECISIONS[:3])
+def test_a_library_that_keeps_another_piece_than_the_largest_is_noticed(
+    disobedient, pieces, decision, monkeypatch
+):
+    largest = components.largest_component
+    monkeypatch.setattr(components, "largest_component", lambda mask: mask & ~largest(mask))
+    after = decision.apply(pieces)
+    assert after.any()
+    assert disobedient(decision, pieces, after) == 1
+
+
+def test_a_class_that_was_not_decided_on_may_not_go(disobedient, pieces):
+    decision = Postprocessing(classes=(1,))
+    after = decision.apply(pieces)
+    after[after == 2] = 0
+    assert disobedient(decision, pieces, after) == 1
+
+
+def test_of_equal_pieces_the_library_s_first_stays(disobedient):
+    """The one that comes first in the order (z, y, x), and last in the file's (i, j, k)."""
+    decision = Postprocessing(foreground=True)
+    before = np.zeros((5, 5, 5), np.uint8)
+    before[0, 0, 4] = before[4, 4, 0] = 1
+    assert decision.apply(before)[0, 0, 4] == 1
+    assert disobedient(decision, before, decision.apply(before)) == 0
+
+
+def test_a_map_without_the_class_stays_as_it_is(disobedient):
+    before = np.zeros((5, 5, 5), np.uint8)
+    before[1:3] = 2
+    for decision in (Postprocessing(True, (1,)), Postprocessing(classes=(1, 2))):
+        assert disobedient(decision, before, before) == 0
+        assert disobedient(decision, 0 * before, 0 * before) == 0
+
+
+def test_a_class_s_largest_piece_may_leave_the_foreground_in_two(disobedient):
     """Of class 1 a bridge inside class 2 falls, and class 2 is in two pieces then."""
-    case, decision = phantom.training[0], Postprocessing(foreground=True, classes=(1,))
+    decision = Postprocessing(foreground=True, classes=(1,))
     before = np.zeros((3, 3, 12), np.uint8)
     before[1, 1] = [1, 1, 1, 2, 2, 2, 1, 2, 2, 0, 0, 0]
-    for folder, labels in (("before", before), ("after", decision.apply(before))):
-        (tmp_path / folder).mkdir()
-        path = tmp_path / folder / f"{case.identifier}.nii.gz"
-        nibabel.save(nibabel.Nifti1Image(labels, np.eye(4)), path)
-    folders = (tmp_path / "before", tmp_path / "after")
-    assert lesson.disobedient_maps(*folders, decision, [case]) == 0
+    assert disobedient(decision, before, decision.apply(before)) == 0
 
 
 def test_runs_agree_on_what_all_of_them_say(tmp_path):
