@@ -5,10 +5,14 @@ load papermill, and the runner does not load Matplotlib.
 """
 
 import os
+import time
 
 import lazy_loader
 
 # TensorFlow would greet every kernel with lines about the GPUs it did not find.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+LOADED_AT = time.time()
+"""When this process began to load what lessons use."""
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -24,3 +24,5 @@ from .runner import NotebookResult as NotebookResult
 from .runner import Summary as Summary
 from .runner import run_course as run_course
 from .viewer import viewer as viewer
+
+LOADED_AT: float

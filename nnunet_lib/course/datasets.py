@@ -1,7 +1,9 @@
 """The data of a lesson, whatever folder its kernel was started in."""
 
+import glob
 import inspect
 import os
+import platform
 import random
 import shutil
 from dataclasses import replace
@@ -41,9 +43,11 @@ def resolve_dataset(name: str, profile: Profile, seed: int = 0) -> Dataset:
 def fresh_folder(name: str) -> Path:
     """An empty folder for this process in the work folder; what ended runs left is removed.
 
-    Its name ends in the process's number, so that two kernels may run one lesson at once.
+    Its name ends in the machine's name and the process's number, so that several kernels may run
+    one lesson at once.
     """
-    for left in work_folder().glob(f"{name}-*"):
+    name = f"{name}-{platform.node()}"
+    for left in work_folder().glob(f"{glob.escape(name)}-*"):
         owner = left.name.removeprefix(f"{name}-")
         if owner.isdecimal() and (int(owner) == os.getpid() or not psutil.pid_exists(int(owner))):
             shutil.rmtree(left, ignore_errors=True)

@@ -2,13 +2,13 @@
 
 import hashlib
 import importlib.metadata
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import nnunet_lib
+from nnunet_lib.course import LOADED_AT
 from nnunet_lib.course.keeping import kept
 from nnunet_lib.course.profiles import Profile
 from nnunet_lib.datasets import Dataset
@@ -19,7 +19,7 @@ from nnunet_lib.preprocessing import PreprocessedDataset, preprocess
 from nnunet_lib.training import TrainingSettings, cross_validate, train
 
 _ABOVE_TRAINING = {"course", "cli", "deployment", "__main__.py"}
-_LOADED = time.time()
+_LOADED = LOADED_AT
 _CALCULATES = ("numpy", "scipy", "tensorflow", "nvidia-dali-cuda110")
 
 

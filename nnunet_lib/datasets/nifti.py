@@ -123,7 +123,9 @@ def read_header(path: Path) -> Header:
     if not all(math.isfinite(size) and size > 0 for size in spacing):
         problem = f"has the impossible spacing {_times(spacing)} mm"
         raise FindingError(path, problem, "Set the voxel size (pixdim) in its header")
-    _check_spacing(path, affine, spacing)
+    # An sform that aligns to another space, beside a qform, stretches voxels as it likes.
+    if not (raw["qform_code"] > 0 and raw["sform_code"] > 1):
+        _check_spacing(path, affine, spacing, sizes)
     k, j, i = sizes[2], sizes[1], sizes[0]
     channels = sizes[3] if len(sizes) == 4 else 1
     oriented = bool(raw["sform_code"] > 0 or raw["qform_code"] > 0)
@@ -294,16 +296,19 @@ def _affine(path: Path, raw: Any) -> np.ndarray:
     raise FindingError(path, problem, "Correct the sform or qform in its header")
 
 
-def _check_spacing(path: Path, affine: np.ndarray, spacing: Sequence[float]) -> None:
+def _check_spacing(
+    path: Path, affine: np.ndarray, spacing: Sequence[float], sizes: Sequence[int]
+) -> None:
     """Refuse an affine (4, 4) whose voxels have another size than `spacing`, (i, j, k) in mm.
 
-    In a sheared scan, as of a tilted CT gantry, spacing is the distance either of neighbouring
-    voxels or of the planes that they lie in.
+    Along an axis of one voxel nothing depends on it. In a sheared scan, as of a tilted CT gantry,
+    spacing is the distance either of neighbouring voxels or of the planes that they lie in.
     """
     steps = np.linalg.norm(affine[:3, :3], axis=0)
     planes = 1 / np.linalg.norm(np.linalg.inv(affine[:3, :3]), axis=1)
     lowest, highest = planes * (1 - _SPACING_TOLERANCE), steps * (1 + _SPACING_TOLERANCE)
-    if not np.all((lowest <= spacing) & (spacing <= highest)):
+    single = np.array(sizes[:3]) == 1
+    if not np.all(single | (lowest <= spacing) & (spacing <= highest)):
         problem = (
             f"has voxels of {_times(spacing)} mm by its pixdim, but of {_times(steps)} mm by its "
             "affine (i, j, k)"

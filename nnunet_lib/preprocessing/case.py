@@ -80,9 +80,18 @@ def _check(volume: Volume, plan: Plan, label: LabelMap | None) -> None:
             f"the label has shape {label.array.shape}, but the image {volume.array.shape[:3]}. "
             "Give both on one grid."
         )
-    if label.array.max() >= len(plan.labels):
+    require_known_labels(label, plan)
+
+
+def require_known_labels(label: LabelMap, plan: Plan) -> None:
+    """Refuse a label map with a value that the plan does not know.
+
+    Raises:
+        InputError: if it has one.
+    """
+    if (largest := int(label.array.max())) >= len(plan.labels):
         raise InputError(
-            f"the label holds the value {label.array.max()}, but the plan knows labels up to "
+            f"the label holds the value {largest}, but the plan knows labels up to "
             f"{len(plan.labels) - 1}. Correct the label, or list it in dataset.json, plan again, "
             "and follow the new plan."
         )

@@ -18,7 +18,7 @@ from nnunet_lib.errors import InputError
 from nnunet_lib.files import read_json, replacing, write_json
 from nnunet_lib.parallel import run_all
 from nnunet_lib.planning import Fingerprint, Plan
-from nnunet_lib.preprocessing.case import PreprocessedCase, preprocess_case
+from nnunet_lib.preprocessing.case import PreprocessedCase, preprocess_case, require_known_labels
 from nnunet_lib.preprocessing.geometry import Geometry
 
 Mode = Literal["training", "val", "test"]
@@ -171,11 +171,7 @@ def _preprocessed(task: _CaseTask) -> PreprocessedCase:
         if task.case.label is None:
             raise InputError("the case has no label, which this mode needs.")
         label = read_label(task.case.label)
-        if (largest := int(label.array.max())) >= (number := len(task.plan.labels)):
-            raise InputError(
-                f"the label holds {largest}, and the plan's labels end at {number - 1}. Correct "
-                "the label, or list it in dataset.json, plan again, and follow the new plan."
-            )
+        require_known_labels(label, task.plan)  # before the image is read
     volume = read_volume(task.case.images)
     return preprocess_case(volume, task.plan, label, pad=task.mode == "training")
 

@@ -149,7 +149,7 @@ def _checkpoint_of(job: Job) -> Checkpoint | None:
 
 def _clear(run: Path, overwrite: bool) -> None:
     """Make room for a new run."""
-    if not any((run / name).exists() for name in (LAST, METRICS, CROSS_VALIDATION)):
+    if not _is_used(run):
         return
     if not overwrite:
         raise InputError(
@@ -159,9 +159,22 @@ def _clear(run: Path, overwrite: bool) -> None:
     _remove(run)
 
 
+def _is_used(folder: Path) -> bool:
+    return _holds_run(folder) or (folder / CROSS_VALIDATION).exists()
+
+
+def _holds_run(folder: Path) -> bool:
+    """Whether a training has begun in the folder, be it before its first checkpoint."""
+    return (folder / LAST).exists() or (folder / METRICS).exists()
+
+
 def _remove(run: Path) -> None:
-    """Remove what training has left in a folder, but for folders of runs within."""
-    for name in (LAST, BEST, METRICS, PLAN, FOLD, SETTINGS, POSTPROCESSING, CROSS_VALIDATION):
+    """Remove what training has left in a folder, but for folders of runs within.
+
+    Plan and settings stay until the next run writes its own: a folder that holds no run may have a
+    plan of somebody else's.
+    """
+    for name in (LAST, BEST, METRICS, FOLD, POSTPROCESSING, CROSS_VALIDATION):
         (run / name).unlink(missing_ok=True)
     shutil.rmtree(run / TENSORBOARD, ignore_errors=True)
 
@@ -181,7 +194,7 @@ def _require_no_scores_of(run: Path) -> None:
     if (results / CROSS_VALIDATION).exists() and run.resolve() in runs_of(results):
         raise InputError(
             f"{run}: belongs to the finished cross-validation in {results}. Train in another "
-            "folder, or all folds again with --fold all."
+            f"folder, or all folds again with --fold all --overwrite --results {results}."
         )
 
 
@@ -214,8 +227,9 @@ def make_room(
             and the settings do not say what to do with it, a run that is resumed was another
             one, or the cases of any fold cannot be loaded.
     """
-    there = ranks.agree([str(run) for run in (results, *runs) if (run / LAST).exists()])
-    if str(results) in there and settings.resume:
+    used = [str(run) for run in (results, *runs) if _is_used(run)]
+    is_one_run, there = ranks.agree((_holds_run(results), used))
+    if is_one_run and settings.resume:
         raise InputError(
             f"{results}: holds a run of one fold, which cannot go on as all of them. Name another "
             "folder, or say --overwrite in place of --resume."
@@ -234,6 +248,7 @@ def make_room(
 
 def _replace_all(results: Path, jobs: Sequence[Job]) -> None:
     """Remove what is replaced; of folds that go on only what was decided on their scores."""
+    _require_no_scores_of(results)
     for job in jobs:
         if job.settings.resume:
             _checkpoint_of(job)

@@ -75,8 +75,17 @@ def test_two_kernels_do_not_share_a_fresh_folder(work):
     """What a living process has stays, what an ended one has left goes."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    folders = {pid: work / f"lesson-{pid}" for pid in (os.getppid(), ended.pid, "notes")}
-    for folder in folders.values():
-        folder.mkdir(parents=True)
+    living = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     own = datasets.fresh_folder("lesson")
-    assert set(work.iterdir()) == {own, folders[os.getppid()], folders["notes"]}
+    assert own.name.endswith(f"-{os.getpid()}")
+    other, left, elsewhere = (
+        work / own.name.replace(str(os.getpid()), str(owner))
+        for owner in (living.pid, ended.pid, f"node-{ended.pid}")
+    )
+    for folder in (other, left, elsewhere):
+        folder.mkdir()
+    try:
+        assert datasets.fresh_folder("lesson") == own
+        assert set(work.iterdir()) == {own, other, elsewhere}
+    finally:
+        living.communicate()

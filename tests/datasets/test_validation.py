@@ -222,5 +222,24 @@ def test_both_spacings_of_a_tilted_gantry_are_sound(tmp_path, write_nifti):
         assert read_header(path).spacing[0] == pytest.approx(distance)
 
 
+def test_an_alignment_to_another_space_may_stretch_voxels(tmp_path, write_nifti):
+    """NIfTI's pixdim belongs to the qform; the sform may hold a registration to a template."""
+    path = write_nifti(tmp_path / "registered.nii", _label())
+    image = nib.load(path)
+    image.set_qform(AFFINE, code=1)
+    image.set_sform(AFFINE @ np.diag([1.2, 1.1, 0.9, 1]), code=4)
+    image.header["pixdim"][1:4] = (0.8, 1.2, 2.5)
+    path.write_bytes(image.to_bytes())
+    np.testing.assert_allclose(read_header(path).spacing, (2.5, 1.2, 0.8), rtol=1e-6)
+
+
+def test_the_thickness_of_a_single_slice_is_of_no_account(tmp_path, write_nifti):
+    path = write_nifti(tmp_path / "slice.nii", np.ones((5, 6, 1), np.float32))
+    raw = bytearray(path.read_bytes())
+    raw[PIXDIM + 8 : PIXDIM + 12] = np.array(1.0, "<f4").tobytes()
+    path.write_bytes(raw)
+    assert read_header(path).shape == (1, 6, 5)
+
+
 def test_the_real_dataset_is_valid(real_dataset_path):
     assert validate(Dataset.open(real_dataset_path), workers=2) == []

@@ -191,6 +191,11 @@ class TestTargetSpacing:
         assert plan.axis_order == (2, 0, 1)
         assert plan.target_spacing == (3.0, 1.0, 2.0)
 
+    def test_may_be_coarser_than_a_case_is_long(self, make_fingerprint: Maker) -> None:
+        settings = PlannerSettings(target_spacing=(50.0, 1.0, 1.0))
+        plan = make_plan(make_fingerprint((20, 60, 60)), settings)  # less than half a voxel
+        assert min(plan.patch_size) >= 1
+
     def test_may_be_given_inside_the_slice(self, make_fingerprint: Maker) -> None:
         settings = PlannerSettings(dimensions=2, target_spacing=(0.5, 0.5))
         plan = make_plan(make_fingerprint(), settings)

@@ -15,6 +15,7 @@ from nnunet_lib.files import write_json
 from nnunet_lib.inference import Postprocessing, Trial, load_members, predict
 from nnunet_lib.loading import split_folds
 from nnunet_lib.model import LAST, load_network
+from nnunet_lib.planning import Plan
 from nnunet_lib.preprocessing import PreprocessedDataset
 from nnunet_lib.training import (
     CrossValidation,
@@ -158,18 +159,43 @@ def test_no_old_fold_passes_for_one_of_an_interrupted_replacement(
     monkeypatch.setattr(cross_validation, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         cross_validate(tiny_3d, copy, replace(SHORT, overwrite=True), show_progress=False)
-    assert [path for path in copy.rglob("*") if path.is_file()] == []
+    left = {path.name for path in copy.rglob("*") if path.is_file()}
+    assert left == {"plan.json", "settings.json"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", [{"overwrite": True}, {"resume": True, "epochs": 2}])
+def test_all_folds_leave_a_plan_alone_that_is_no_runs(
+    finished: CrossValidation, tiny_3d: PreprocessedDataset, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(finished.results, tmp_path / "copy"))
+    tiny_3d.plan.save(copy / "plan.json")
+    cross_validate(tiny_3d, copy, replace(SHORT, resume=True), show_progress=False)
+    assert Plan.load(copy / "plan.json") == tiny_3d.plan
+
+
+def test_a_fold_that_has_only_begun_is_in_the_way_from_the_start(
+    tiny_3d: PreprocessedDataset, tmp_path: Path
+) -> None:
+    begun = tmp_path / "fold_1/metrics.jsonl"
+    begun.parent.mkdir()
+    begun.touch()
+    with pytest.raises(InputError, match="fold_1"):
+        cross_validate(tiny_3d, tmp_path, SHORT, show_progress=False)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [begun]
+
+
+@pytest.mark.slow
 def test_a_fold_that_is_scored_does_not_change_on_its_own(
-    finished: CrossValidation, tiny_3d: PreprocessedDataset, change: dict[str, bool | int]
+    finished: CrossValidation, tiny_3d: PreprocessedDataset
 ) -> None:
     before = contents(finished.results)
-    settings = replace(SHORT, fold=1, **change)  # type: ignore[arg-type]  # of either kind
+    longer = replace(SHORT, fold=1, epochs=2, resume=True)
     with pytest.raises(InputError, match="belongs to the finished cross-validation"):
-        train(tiny_3d, finished.results / "fold_1", settings, show_progress=False)
+        train(tiny_3d, finished.results / "fold_1", longer, show_progress=False)
+    settings = replace(SHORT, fold=1, overwrite=True)
+    for start in (train, cross_validate):
+        with pytest.raises(InputError, match="belongs to the finished cross-validation"):
+            start(tiny_3d, finished.results / "fold_1", settings, show_progress=False)
     assert contents(finished.results) == before
 
 
