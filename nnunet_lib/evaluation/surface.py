@@ -60,6 +60,9 @@ def surface_scores(
 ) -> SurfaceScores:
     """Compare the surfaces of one class in two label maps.
 
+    Axes of one voxel do not count: in an image of one slice each voxel would have a face that
+    touches the outside, and all of an object would be its surface.
+
     Args:
         prediction: label map, such as (z, y, x).
         truth: label map of the same shape.
@@ -74,13 +77,15 @@ def surface_scores(
     if prediction.shape != truth.shape or len(spacing) != truth.ndim:
         shapes = f"{prediction.shape}, {truth.shape} and {len(spacing)} spacings"
         raise ValueError(f"The maps and the spacing differ in shape: {shapes}.")
-    predicted, true = prediction == label, truth == label  # bool, (z, y, x)
+    axes = [axis for axis, size in enumerate(truth.shape) if size > 1] or [0]
+    shape, steps = [truth.shape[axis] for axis in axes], [spacing[axis] for axis in axes]
+    predicted, true = (np.reshape(array == label, shape) for array in (prediction, truth))
     box = box_slices(bounding_box(predicted | true))
     one, other = surface_of(predicted[box]), surface_of(true[box])
     if not (one.any() and other.any()):
         overlap = Overlap(np.count_nonzero(one), np.count_nonzero(other), 0)
         return SurfaceScores(None, None, dice_of(overlap, empty_as))
-    there, back = _distances(one, other, spacing), _distances(other, one, spacing)
+    there, back = _distances(one, other, steps), _distances(other, one, steps)
     both = np.concatenate([there, back])
     return SurfaceScores(
         hd95_mm=float(max(np.percentile(there, 95), np.percentile(back, 95))),

@@ -65,8 +65,8 @@ def restore_labels(logits: np.ndarray, geometry: Geometry) -> np.ndarray:
     """The class with the largest resampled logit: (z, y, x) uint8, background outside the crop.
 
     Logits (*shape, class) are interpolated, not labels: between two classes the boundary then
-    falls where they are equal, inside a voxel, and not where a voxel ends. One class is
-    resampled at a time, which spares the memory of all of them on a fine grid.
+    falls where they are equal, inside a voxel, and not where a voxel ends. A few
+    planes are resampled at a time, which spares the memory of all logits on a fine grid.
     """
     labels = resample_argmax(_without_padding(logits, geometry), *_crop_grid(geometry))
     restored = np.zeros(geometry.original_shape, np.uint8)  # (z, y, x)

@@ -149,7 +149,7 @@ def rotate(
 ) -> Pair:
     """Turn the patch about its centre: linear for the image, nearest for the label.
 
-    Beyond the patch the image's edge continues, and the label is background.
+    Beyond the patch the edges of both continue: what looks like an organ is labelled as one.
     """
     if draw(settings.rotation_probability, random):
         matrix = draw_rotation(settings, keeps_slices_apart, random)  # (3, 3)
@@ -160,9 +160,9 @@ def rotate(
             for channel in np.moveaxis(image, -1, 0)
         ]
         image = np.stack(turned, axis=-1)
-        label = ndimage.affine_transform(
-            label[..., 0], matrix, offset, order=0, mode="grid-constant", cval=0
-        )[..., np.newaxis]
+        label = ndimage.affine_transform(label[..., 0], matrix, offset, order=0, mode="nearest")[
+            ..., np.newaxis
+        ]
     return image, label
 
 

@@ -154,12 +154,12 @@ def rotate(
 ) -> tuple[Node, Node]:
     """Turn the patch about its centre: linear for the image, nearest for the label.
 
-    Beyond the patch the image's edge continues, and the label is background.
+    Beyond the patch the edges of both continue: what looks like an organ is labelled as one.
     """
     if draw(settings.rotation_probability):
         matrix = draw_rotation(settings, keeps_slices_apart, crop_size)  # (3, 4)
         image = fn.warp_affine(image, matrix=matrix, interp_type=types.INTERP_LINEAR)
-        label = fn.warp_affine(label, matrix=matrix, interp_type=types.INTERP_NN, fill_value=0)
+        label = fn.warp_affine(label, matrix=matrix, interp_type=types.INTERP_NN)
     return image, label
 
 

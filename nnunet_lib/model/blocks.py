@@ -183,7 +183,7 @@ class Blocks:
         return tf.keras.layers.Concatenate(dtype=self.policy, name=name)(inputs)
 
     def head(self, inputs: tf.Tensor, classes: int, name: str) -> tf.Tensor:
-        """1x1 convolution to logits, in float32 whatever the compute precision is."""
+        """1x1 convolution to logits, handed on in float32 whatever the compute precision is."""
         convolution = _layer("Conv", inputs.shape.rank - 2)(
             classes, 1, dtype=self.policy, name=f"{name}_convolution"
         )

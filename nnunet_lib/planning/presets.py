@@ -119,7 +119,8 @@ def plan_from_preset(
     dimensions = settings.dimensions
     patch = preset.patch_2d if dimensions == 2 else preset.patch_3d
     topology = preset_topology(preset.spacing[-dimensions:], patch)
-    # NVIDIA takes the statistics of an MRI channel over its non-zero voxels.
+    # NVIDIA takes the statistics of an MRI channel over its own non-zero voxels; nnU-Net, and so
+    # this library, over those where any channel is not zero, with their holes.
     scheme = preset.ct or Normalisation("z_score", inside_mask=True)
     return Plan(
         dataset=fingerprint.dataset,
@@ -176,7 +177,9 @@ def _require_z_coarsest(fingerprint: Fingerprint, preset: Preset) -> None:
 
 def _reasons(preset: Preset, settings: PlannerSettings) -> tuple[str, ...]:
     """One sentence a decision."""
-    normalisation = "clipped and scaled by" if preset.ct else "z-score over non-zero voxels, as in"
+    normalisation = (
+        "clipped and scaled by" if preset.ct else "z-score inside the non-zero mask, much as in"
+    )
     batch = "as given" if settings.batch_size else f"NVIDIA's for {settings.dimensions}D training"
     return (
         f"Target spacing and patch size: NVIDIA's published ones for {preset.name}.",

@@ -92,14 +92,14 @@ def _decide(
 def plan_of(plan: Plan, settings: TrainingSettings) -> Plan:
     """The plan with what this run sets differently, so that the checkpoint tells the truth.
 
-    A 2D batch that the plan chose is rounded down to what its volumes can share evenly.
+    A 2D batch that the plan chose is rounded down to what its volumes can share evenly; one that is
+    smaller than their number has fewer of them.
     """
     filters, batch_size = plan.filters, settings.batch_size or plan.batch_size
     if settings.base_filters is not None:
         filters = stage_filters(len(filters), settings.base_filters, plan.dimensions)
     if plan.dimensions == 2 and settings.batch_size is None:
-        volumes = settings.number_of_volumes
-        batch_size = max(volumes, batch_size - batch_size % volumes)
+        batch_size -= batch_size % _number_of_volumes(plan, settings)
     augmentation = settings.augmentation
     mirrored = augmentation.enabled and augmentation.flip_probability > 0
     slope = settings.negative_slope
@@ -113,6 +113,13 @@ def plan_of(plan: Plan, settings: TrainingSettings) -> Plan:
     )
 
 
+def _number_of_volumes(plan: Plan, settings: TrainingSettings) -> int:
+    """Volumes that the slices of a 2D batch come from; no more than slices that the plan chose."""
+    if settings.batch_size is not None:
+        return settings.number_of_volumes
+    return min(settings.number_of_volumes, plan.batch_size)
+
+
 def _loader_settings(plan: Plan, settings: TrainingSettings) -> LoaderSettings:
     """What the loader needs to know, from the plan and from this run's settings."""
     return LoaderSettings(
@@ -120,7 +127,7 @@ def _loader_settings(plan: Plan, settings: TrainingSettings) -> LoaderSettings:
         patch_size=plan.patch_size,
         dimensions=plan.dimensions,
         foreground_oversampling=settings.foreground_oversampling,
-        number_of_volumes=settings.number_of_volumes,
+        number_of_volumes=_number_of_volumes(plan, settings),
         seed=settings.seed,
         augmentation=settings.augmentation,
     )

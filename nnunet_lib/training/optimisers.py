@@ -80,8 +80,9 @@ def add_weight_decay(
 ) -> list[tf.Tensor]:
     """Add factor · w, the gradient of factor / 2 · |w|², for kernels; others stay as they are.
 
-    This is the classical L2 term, as NVIDIA's, nnU-Net's and PyTorch's `weight_decay` have it. It
-    comes after clipping, so that clipping sees the loss's gradient alone.
+    This is the classical L2 term, in the form of NVIDIA's, nnU-Net's and PyTorch's `weight_decay`,
+    which take more variables than kernels. It comes after clipping, so that clipping sees the
+    loss's gradient alone.
     """
     if factor == 0:
         return list(gradients)

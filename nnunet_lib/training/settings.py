@@ -37,7 +37,8 @@ OPTIMISER_DEFAULTS: dict[Optimiser, OptimiserDefaults] = {
     "adamw": OptimiserDefaults(learning_rate=2e-3, weight_decay=1e-2),
     "sgd": OptimiserDefaults(learning_rate=1e-2, weight_decay=3e-5),
 }
-"""adam's decay is NVIDIA's, its rate came out of the README's trials. adamw takes adam's rate and
+"""adam's decay is NVIDIA's number, which weighs twice as much beside a mean of two losses as there
+beside their sum; its rate came out of the README's trials. adamw takes adam's rate and
 PyTorch's decay, which is larger because the rate multiplies it. sgd has nnU-Net's values."""
 
 _CHOICES = {"scheduler": get_args(Scheduler), "optimiser": get_args(Optimiser)}

@@ -25,12 +25,16 @@ def validate_case(
 def segment_case(
     network: Network, data: PreprocessedDataset, identifier: str, settings: InferenceSettings
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted and true labels of one case, (z, y, x) in plan order, on the preprocessed grid."""
+    """Predicted and true labels of one case, (z, y, x) in plan order, on the preprocessed grid.
+
+    Without what training has padded: prediction cuts it off, too, and nothing is true there.
+    """
     image = np.load(data.image_path(identifier), mmap_mode="r")  # (z, y, x, channel), plan order
     truth = np.load(data.label_path(identifier), mmap_mode="r")[..., 0]  # (z, y, x)
-    padding_value = data.geometry(identifier).padding_value
-    logits = predict_logits(network, image, data.plan, settings, padding_value)
-    return np.argmax(logits, axis=-1).astype(np.uint8), truth
+    geometry = data.geometry(identifier)
+    logits = predict_logits(network, image, data.plan, settings, geometry.padding_value)
+    prediction = np.argmax(geometry.unpad(logits), axis=-1).astype(np.uint8)
+    return prediction, geometry.unpad(truth)
 
 
 def for_every_case(

@@ -51,6 +51,18 @@ def test_two_voxels():
     assert surface_scores(one, other, (3, 1, 10), tolerance=5) == SurfaceScores(5, 5, 1)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_an_image_of_one_slice_is_compared_as_a_picture(axis):
+    truth, prediction = np.zeros((2, 64, 64), np.uint8)
+    truth[12:52, 12:52] = 1
+    prediction[14:50, 14:50] = 1  # each edge is 2 voxels off, and nearly all is inside of both
+    flat = surface_scores(prediction, truth, (1.0, 1.0))
+    assert flat.surface_dice == 0
+    assert flat.assd_mm == pytest.approx(2, abs=0.1)
+    slices = (np.expand_dims(array, axis) for array in (prediction, truth))
+    assert surface_scores(*slices, np.insert((1.0, 1.0), axis, 7.0)) == flat
+
+
 def test_a_shifted_cube():
     # Each cube of 3 voxels has 26 on its surface (all but the centre). Shifted by 3 along x they
     # touch: the facing layer of 9 is 1 voxel from the other's, the middle layer's 8 are 2 away and

@@ -287,23 +287,19 @@ def test_rotation_keeps_a_half_space_and_its_ramp_together(
     case = write_case("half_space", height[..., np.newaxis], height > 0)
     augmentation = replace(OFF, rotation_probability=1.0, flip_probability=0.5)
     images, labels = draw_patches([case], 100, patch, augmentation)
-    place = np.indices(patch).T - (np.array(patch) - 1) / 2
-    inside = np.linalg.norm(place.T[-2:] if len(patch) == 2 or patch[0] == 4 else place.T, axis=0)
-    clear = (np.abs(images[..., 0]) > 1) & (inside <= 7)  # never turned in from beyond the patch
-    assert clear.mean() > 0.2
+    clear = np.abs(images[..., 0]) > 1  # further from the plane than rounding may turn a voxel
+    assert clear.mean() > 0.5
     assert ((images[..., 0] > 0) == labels)[clear].all()
 
 
-def test_beyond_a_turned_patch_the_edge_continues_and_nothing_is_labelled(
+def test_beyond_a_turned_patch_the_edges_of_image_and_label_continue_alike(
     write_case: Callable[..., CaseFiles], draw_patches: Draw
 ) -> None:
     case = write_case("full", np.full((12, 12, 12, 1), 7), np.full((12, 12, 12), 3))
-    augmentation = replace(OFF, rotation_probability=0.2)
-    images, labels = draw_patches([case], 1000, (12, 12, 12), augmentation)
+    augmentation = replace(OFF, rotation_probability=1.0)
+    images, labels = draw_patches([case], 100, (12, 12, 12), augmentation)
     np.testing.assert_allclose(images, 7, atol=1e-5)
-    assert set(np.unique(labels)) == {0, 3}
-    assert (labels[:, 3:9, 3:9, 3:9] == 3).all()
-    assert_share((labels == 0).any(axis=(1, 2, 3)), 0.2)
+    assert (labels == 3).all()
 
 
 @pytest.mark.parametrize("patch", [(4, 16, 16), (16, 16)])

@@ -217,6 +217,15 @@ def test_a_planned_2d_batch_is_rounded_down_to_what_its_volumes_share(
     assert not (tmp_path / "other").exists()
 
 
+def test_a_planned_2d_batch_of_fewer_slices_than_volumes_stays_as_small(
+    tiny_2d: PreprocessedDataset, tmp_path: Path
+) -> None:
+    """Its memory was planned: a larger batch might not fit."""
+    data = replace(tiny_2d, plan=replace(tiny_2d.plan, batch_size=2))
+    train(data, tmp_path / "run", replace(SHORT, epochs=1), show_progress=False)
+    assert load_checkpoint(tmp_path / "run" / LAST).plan.batch_size == 2
+
+
 def test_a_runs_own_choices_travel_in_its_checkpoint(
     tiny_3d: PreprocessedDataset, tmp_path: Path
 ) -> None:
