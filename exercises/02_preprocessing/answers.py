@@ -12,6 +12,15 @@ def crop_box(image):
     return [(int(v.min()), int(v.max()) + 1) for v in np.nonzero(mask)]
 
 
+# %% 02.crop | mistake: two channels
+import numpy as np
+
+
+def crop_box(image):
+    mask = (image[..., 0] != 0) | (image[..., 1] != 0)
+    return [(int(v.min()), int(v.max()) + 1) for v in np.nonzero(mask)]
+
+
 # %% 02.crop | mistake: all channels
 import numpy as np
 
@@ -140,6 +149,31 @@ def normalise(image, modality, statistics):
         image = np.clip(image, statistics["percentile_00_5"], statistics["percentile_99_5"])
         return (image - statistics["mean"]) / statistics["standard_deviation"]
     return (image - np.mean(image)) / np.std(image)
+
+
+# %% 02.normalise | mistake: no contrast in CT
+import numpy as np
+
+
+def normalise(image, modality, statistics):
+    if image.std() == 0:
+        return np.zeros_like(image)
+    if modality == "CT":
+        image = np.clip(image, statistics["percentile_00_5"], statistics["percentile_99_5"])
+        return (image - statistics["mean"]) / statistics["standard_deviation"]
+    return (image - image.mean()) / image.std()
+
+
+# %% 02.normalise | mistake: MRI alone
+import numpy as np
+
+
+def normalise(image, modality, statistics):
+    if modality == "CT":
+        image = np.clip(image, statistics["percentile_00_5"], statistics["percentile_99_5"])
+        return (image - statistics["mean"]) / statistics["standard_deviation"]
+    elif modality == "MRI":
+        return (image - image.mean()) / (image.std() or 1)
 
 
 # %% 02.normalise | mistake: variance
@@ -275,6 +309,36 @@ def strides(patch, spacing):
         halved = [size >= 8 and s < 2 * finest for s, size in zip(steps, sizes)]
         stages.append([1 + half for half in halved])
         sizes = [(size + 1) // 2 if half else size for size, half in zip(sizes, halved)]
+        steps = [s * 2 if half else s for s, half in zip(steps, halved)]
+    return stages
+
+
+# %% 02.strides | mistake: one large axis
+def strides(patch, spacing):
+    sizes, steps, stages = list(patch), list(spacing), [[1, 1, 1]]
+    while True:
+        large = [axis for axis in range(3) if sizes[axis] >= 8]
+        if not large or (len(large) == 1 and sizes[large[0]] < 12):
+            return stages
+        finest = min(steps[axis] for axis in large)
+        stages.append([1, 1, 1])
+        for axis in large:
+            if steps[axis] < 2 * finest:
+                stages[-1][axis] = 2
+                sizes[axis] = (sizes[axis] + 1) // 2
+                steps[axis] *= 2
+
+
+# %% 02.strides | mistake: rounded down
+def strides(patch, spacing):
+    sizes, steps, stages = list(patch), list(spacing), [[1, 1, 1]]
+    while any(size >= 8 for size in sizes):
+        finest = min(s for s, size in zip(steps, sizes) if size >= 8)
+        halved = [size >= 8 and s < 2 * finest for s, size in zip(steps, sizes)]
+        if sum(halved) == 1 and sizes[halved.index(True)] < 12:
+            break
+        stages.append([1 + half for half in halved])
+        sizes = [size // 2 if half else size for size, half in zip(sizes, halved)]
         steps = [s * 2 if half else s for s, half in zip(steps, halved)]
     return stages
 

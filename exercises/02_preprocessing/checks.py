@@ -14,18 +14,20 @@ CALLS = 5
 
 
 def draw_framed(rng):
-    """Two channels in a frame of zeros, each reaching further than the other on some sides.
+    """Two or three channels in a frame of zeros, each reaching further than the others somewhere.
 
     A face of the box has two channels that add up to 0, another one only negative voxels.
     """
     calls = []
-    for _ in range(CALLS):
-        image = np.zeros((*rng.integers(9, 14, 3), 2), np.float32)
-        image[3:6, 3:6, 3:6] = rng.uniform(1, 9, (3, 3, 3, 2))
+    for call in range(CALLS):
+        channels = 2 + call % 2
+        image = np.zeros((*rng.integers(9, 14, 3), channels), np.float32)
+        image[3:6, 3:6, 3:6] = rng.uniform(1, 9, (3, 3, 3, channels))
         image[2, 4, 4, 0] = image[6, 4, 4, 1] = rng.uniform(1, 9)
-        image[4, 2, 4] = np.array([1, -1]) * rng.integers(1, 9)
+        image[4, 2, 4, :2] = np.array([1, -1]) * rng.integers(1, 9)
         image[4, 4, 6, rng.integers(2)] = -rng.uniform(1, 9)
         image[4, 4, 1, 1] = rng.uniform(1, 9)
+        image[4, 6, 4, 2:] = rng.uniform(1, 9)
         calls.append({"image": image})
     return calls
 
@@ -51,6 +53,12 @@ CROP = Exercise(
             "Your box misses what only the second channel shows. A voxel counts if *any* of its "
             "channels is not zero.",
             gives=lambda image: box_of(image[..., 0] != 0),
+        ),
+        Mistake(
+            "two channels",
+            "Right for two channels. A scan may have three, or as many as you like: NumPy can ask "
+            "all of them at once.",
+            gives=lambda image: box_of((image[..., :2] != 0).any(axis=-1)),
         ),
         Mistake(
             "all channels",
@@ -149,8 +157,9 @@ ORIGIN = Exercise(
 
 
 def draw_images(rng):
+    """CT and others, of which one is no MRI; a CT and an MRI are constant."""
     calls = []
-    for modality in ("CT", "MRI", "CT", "MRI", "MRI"):
+    for modality in ("CT", "PET", "CT", "MRI", "CT", "MRI"):
         mean, deviation = rng.uniform(40, 60), rng.uniform(10, 15)
         statistics = {
             "mean": mean,
@@ -163,7 +172,8 @@ def draw_images(rng):
         calls.append(
             {"image": image.astype(np.float32), "modality": modality, "statistics": statistics}
         )
-    calls[-1]["image"] = np.full((4, 5, 6), rng.integers(1, 99), np.float32)
+    for call in calls[-2:]:
+        call["image"] = np.full((4, 5, 6), rng.integers(1, 30), np.float32)  # below any mean
     return calls
 
 
@@ -189,6 +199,14 @@ def clipped_late(image, modality, statistics):
         return z_score(image)
     limits = (statistics["percentile_00_5"], statistics["percentile_99_5"])
     return np.clip(by_dataset(image, statistics, clip=False), *limits)
+
+
+def mri_alone(image, modality, statistics):
+    return normalised(image, modality, statistics) if modality in ("CT", "MRI") else None
+
+
+def constant_first(image, modality, statistics):
+    return normalised(image, modality, statistics) if np.ptp(image) else np.zeros(image.shape)
 
 
 def without_guard(image, modality, statistics):
@@ -246,6 +264,18 @@ NORMALISE = Exercise(
             gives=without_guard,
         ),
         Mistake(
+            "no contrast in CT",
+            "A constant MRI becomes 0, and that is right. But a CT's values mean the same in every "
+            "case, in a constant one too: treat it as any other CT.",
+            gives=constant_first,
+        ),
+        Mistake(
+            "MRI alone",
+            "CT and MRI are right. The second scheme is for *everything* else: PET and ultrasound "
+            "get nothing from you.",
+            gives=mri_alone,
+        ),
+        Mistake(
             "variance",
             "You divide by the variance. The standard deviation is its square root, and has the "
             "unit of the image.",
@@ -267,14 +297,19 @@ def _spread(image):
 
 
 def draw_patches(rng):
-    """Thick slices, a ratio of exactly 2, a fine axis that is short, and one of exactly 8."""
+    """Thick slices, a ratio of exactly 2, a fine axis that is short, and one of exactly 8.
+
+    In the second one rounding decides about a stage, and in the last a fine axis, alone and short,
+    ends it all.
+    """
     rough = [
         ((rng.integers(12, 20), 160, 128), (5.0, 0.75, 0.75)),
-        ((32, 64, rng.integers(40, 64)), (2.0, 1.0, 1.0)),
+        ((32, 64, rng.integers(57, 64)), (2.0, 1.0, 1.0)),
         ((5, 96, rng.integers(64, 96)), (0.5, 1.5, 1.25)),
         ((8, rng.integers(33, 56), 56), (1.0, 1.0, 1.0)),
         ((rng.integers(60, 90), 40, 11), (1.0, 1.25, 1.5)),
         ((4, 9, 80), (6.0, 3.0, 1.0)),
+        ((10, 40, rng.integers(40, 64)), (1.0, 3.0, 3.0)),
     ]
     calls = []
     for patch, spacing in rough:
@@ -288,7 +323,17 @@ def draw_patches(rng):
     return calls
 
 
-def stages_of(patch, spacing, smallest=8, alone=12, among_large=True, doubling=2, limit=2.0):
+def stages_of(
+    patch,
+    spacing,
+    smallest=8,
+    alone=12,
+    alone_among_large=False,
+    among_large=True,
+    doubling=2,
+    limit=2.0,
+    up=1,
+):
     """The rule with its numbers as parameters, for those who have one of them wrong."""
     sizes, steps = np.array(patch), np.array(spacing)
     stages = [[1, 1, 1]]
@@ -298,10 +343,11 @@ def stages_of(patch, spacing, smallest=8, alone=12, among_large=True, doubling=2
             break
         finest = steps[large].min() if among_large else steps.min()
         halved = large & (steps < limit * finest)
-        if not halved.any() or (halved.sum() == 1 and sizes[halved][0] < alone):
+        single = large if alone_among_large else halved
+        if not halved.any() or (single.sum() == 1 and sizes[single][0] < alone):
             break
         stages.append(np.where(halved, 2, 1).tolist())
-        sizes[halved] = -(-sizes[halved] // 2)
+        sizes[halved] = (sizes[halved] + up) // 2
         steps[halved] *= doubling
     return stages
 
@@ -364,6 +410,18 @@ STRIDES = Exercise(
             "one axis alone",
             "Look at step 4: a single axis must have 12 voxels to be worth a stage.",
             gives=lambda patch, spacing: stages_of(patch, spacing, alone=8),
+        ),
+        Mistake(
+            "one large axis",
+            "Look at step 4 again. The single axis is the one that would be *halved*. Others may "
+            "be large, too, and wait for it.",
+            gives=lambda patch, spacing: stages_of(patch, spacing, alone_among_large=True),
+        ),
+        Mistake(
+            "rounded down",
+            "You round down. Half of an odd number of voxels is rounded *up*, and after some "
+            "stages this decides whether an axis is still large.",
+            gives=lambda patch, spacing: stages_of(patch, spacing, up=0),
         ),
     ),
 )

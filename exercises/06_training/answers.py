@@ -426,6 +426,30 @@ def read_curve(seen, held_out):
     return "remembering", best
 
 
+# %% 06.curve | mistake: overfitting first
+def read_curve(seen, held_out):
+    best = held_out.index(min(held_out))
+    if held_out[-1] > 1.05 * held_out[best]:
+        return "overfitting", best
+    if seen[-1] > 0.9 * seen[0]:
+        return "not learning", best
+    if best == len(held_out) - 1:
+        return "unfinished", best
+    return "remembering", best
+
+
+# %% 06.curve | mistake: unfinished first
+def read_curve(seen, held_out):
+    best = held_out.index(min(held_out))
+    if best == len(held_out) - 1:
+        return "unfinished", best
+    if seen[-1] > 0.9 * seen[0]:
+        return "not learning", best
+    if held_out[-1] > 1.05 * held_out[best]:
+        return "overfitting", best
+    return "remembering", best
+
+
 # %% 06.curve | mistake: counted from 1
 def read_curve(seen, held_out):
     best = min(held_out)

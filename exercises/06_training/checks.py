@@ -349,8 +349,11 @@ WORDS = ("not learning", "unfinished", "overfitting", "remembering")
 
 
 def draw_curves(rng):
-    """Each kind at least once, with a dip in the held-out loss before its lowest point."""
-    kinds = [*WORDS, "overfitting", "high"]
+    """Each kind at least once, with a dip in the held-out loss before its lowest point.
+
+    Where a run is "stuck", it learns nothing, and the held-out loss rises nevertheless.
+    """
+    kinds = [*WORDS, "overfitting", "high", "stuck"]
     return [draw_curve(rng, kind) for kind in rng.permutation(kinds)]
 
 
@@ -358,10 +361,10 @@ def draw_curve(rng, kind):
     length = int(rng.integers(12, 17))
     best = length - 1 if kind in ("unfinished", "not learning") else int(rng.integers(6, 9))
     points = np.arange(length)
-    drop = 0.03 if kind == "not learning" else rng.uniform(0.5, 0.7)
+    drop = 0.03 if kind in ("not learning", "stuck") else rng.uniform(0.5, 0.7)
     seen = rng.uniform(1.2, 1.6) * (1 - drop * points / (length - 1))
     falling = 1.0 - 0.06 * np.minimum(points, best)
-    rise = {"overfitting": 0.4, "remembering": 0.03, "high": 1.2}.get(kind, 0.0)
+    rise = {"overfitting": 0.4, "stuck": 0.4, "remembering": 0.03, "high": 1.2}.get(kind, 0.0)
     rising = rise * falling[best] * np.maximum(points - best, 0) / max(length - 1 - best, 1)
     held_out = rng.uniform(1.2, 1.5) * (falling + rising)
     held_out[2] *= 0.85  # a dip that does not last, and is not the lowest
@@ -380,6 +383,16 @@ def reading(seen, held_out, best=None, against=None, words=WORDS):
     }
     return next(word for word in words if fits[word]), best
 
+
+def in_order(*words):
+    """A mistake in nothing but the order of the rules."""
+    return lambda seen, held_out: reading(seen, held_out, words=(*words, "remembering"))
+
+
+_ORDER = (
+    "The points are right, and so is each rule by itself. More than one may fit: the first of the "
+    "list counts."
+)
 
 CURVE = Exercise(
     function="read_curve",
@@ -427,11 +440,18 @@ CURVE = Exercise(
         ),
         Mistake(
             "another order",
-            "The points are right, and so is each rule by itself. More than one may fit: the first "
-            "of the list counts.",
-            gives=lambda seen, held_out: reading(
-                seen, held_out, words=("unfinished", "not learning", "overfitting", "remembering")
-            ),
+            _ORDER,
+            gives=in_order("overfitting", "unfinished", "not learning"),
+        ),
+        Mistake(
+            "overfitting first",
+            _ORDER,
+            gives=in_order("overfitting", "not learning", "unfinished"),
+        ),
+        Mistake(
+            "unfinished first",
+            _ORDER,
+            gives=in_order("unfinished", "not learning", "overfitting"),
         ),
         Mistake(
             "counted from 1",

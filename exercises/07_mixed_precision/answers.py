@@ -450,6 +450,35 @@ def verdict(single, half, bound):
     return "not learnt" if half[0] - half[-1] <= bound else "agrees"
 
 
+# %% 07.verdict | mistake: learning first
+import numpy as np
+
+
+def verdict(single, half, bound):
+    if not np.isfinite([single, half]).all():
+        return "not finite"
+    if half[0] - half[-1] <= bound:
+        return "not learnt"
+    gap = np.abs(single - half).max()
+    if gap > bound:
+        return "apart"
+    return "agrees" if gap > 0 else "not float16"
+
+
+# %% 07.verdict | mistake: any change
+import numpy as np
+
+
+def verdict(single, half, bound):
+    if not np.isfinite([single, half]).all():
+        return "not finite"
+    if np.abs(single - half).max() > bound:
+        return "apart"
+    if abs(half[0] - half[-1]) <= bound:
+        return "not learnt"
+    return "not float16" if np.array_equal(single, half) else "agrees"
+
+
 # %% 07.verdict | mistake: float32 learns
 import numpy as np
 

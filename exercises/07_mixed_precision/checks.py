@@ -376,7 +376,7 @@ def draw_pairs(rng):
     """A pair of trainings for each verdict, more than one where there are several ways to it."""
     bound = float(rng.uniform(0.005, 0.02))
     makers = [good, with_nan, with_infinity, apart_within, apart_at_last, hardly_learnt]
-    makers += [equal, equal_and_flat]
+    makers += [equal, equal_and_flat, rising, apart_and_flat]
     pairs = [makers[index](rng, bound) for index in rng.permutation(len(makers))]
     return [{"single": single, "half": half, "bound": bound} for single, half in pairs]
 
@@ -430,6 +430,16 @@ def equal_and_flat(rng, bound):
     return single, single.copy()
 
 
+def rising(rng, bound):
+    return good(rng, bound, fall=-10.0)
+
+
+def apart_and_flat(rng, bound):
+    single, half = good(rng, bound, fall=0.3)
+    half[rng.integers(3, 9)] -= 3 * bound
+    return single, half
+
+
 def by_step(single, half, bound):
     """Step by step, in plain Python."""
     pairs = list(zip(single.tolist(), half.tolist(), strict=True))
@@ -469,6 +479,19 @@ def unasked(single, half, bound):
     if given != "not learnt":
         return given
     return "not float16" if np.array_equal(single, half) else "agrees"
+
+
+def any_change(single, half, bound):
+    """A loss that rises counts as one that is learnt."""
+    given = by_step(single, half, bound)
+    if given != "not learnt" or half[-1] - half[0] <= bound:
+        return given
+    return "not float16" if np.array_equal(single, half) else "agrees"
+
+
+def learning_first(single, half, bound):
+    given = by_step(single, half, bound)
+    return "not learnt" if given == "apart" and half[0] - half[-1] <= bound else given
 
 
 def equality_first(single, half, bound):
@@ -526,6 +549,18 @@ VERDICT = Exercise(
             "Both may be true: the losses are equal, and they do not fall. Then the first in the "
             "list counts.",
             gives=equality_first,
+        ),
+        Mistake(
+            "learning first",
+            "Both may be true: the losses are apart, and float16's does not fall. Then the first "
+            "in the list counts.",
+            gives=learning_first,
+        ),
+        Mistake(
+            "any change",
+            "You ask whether the float16 loss *changed* by more than the bound. A loss that rises "
+            "does so, too, and nothing is learnt.",
+            gives=any_change,
         ),
         Mistake(
             "float32 learns",

@@ -123,6 +123,43 @@ def launched(text):
     return found
 
 
+# %% 08.entry | mistake: first bracket
+def launched(text):
+    silent = {"parameter", "constant", "bitcast", "tuple", "get-tuple-element"}
+    entry = text[text.index("\nENTRY") :].split("\n}")[0]
+    found = []
+    for line in entry.splitlines():
+        if " = " in line:
+            operation = line.split("(")[0].split()[-1]
+            if operation not in silent:
+                found.append(operation)
+    return found
+
+
+# %% 08.entry | mistake: the list holds words
+def launched(text):
+    silent = {"parameter", "constant", "bitcast", "tuple", "get-tuple-element"}
+    entry = text[text.index("\nENTRY") :].split("\n}")[0]
+    found = []
+    for line in entry.splitlines():
+        if " = " in line:
+            operation = line.split(" = ")[1].split("(")[0].split(" ")[-1]
+            if operation not in silent:
+                found.append(operation)
+    return found
+
+
+# %% 08.entry | mistake: hyphen
+import re
+
+
+def launched(text):
+    silent = {"parameter", "constant", "bitcast", "tuple", "get-tuple-element"}
+    entry = text[text.index("\nENTRY") :].split("\n}")[0]
+    found = re.findall(r" = \S+ (\w+)\(", entry)
+    return [operation for operation in found if operation not in silent]
+
+
 # %% 08.entry | mistake: each once
 import re
 
@@ -229,6 +266,17 @@ def compare(plain, compiled, bound):
     g = np.concatenate([array.ravel() for array in plain]).astype(float)
     h = np.concatenate([array.ravel() for array in compiled]).astype(float)
     change = np.sum((h - g) ** 2) / np.sum(g**2)
+    return change, change <= bound
+
+
+# %% 08.compare | mistake: divided by h
+import numpy as np
+
+
+def compare(plain, compiled, bound):
+    g = np.concatenate([array.ravel() for array in plain]).astype(float)
+    h = np.concatenate([array.ravel() for array in compiled]).astype(float)
+    change = np.linalg.norm(h - g) / np.linalg.norm(h)
     return change, change <= bound
 
 
@@ -471,6 +519,22 @@ def mean_loss(losses, patches, labels, size):
     total = 0.0
     for start in range(0, len(patches) - size + 1, size):
         total += losses(patches[start : start + size], labels[start : start + size]).sum()
+    return total / len(patches)
+
+
+# %% 08.filled | mistake: full batch dropped
+import numpy as np
+
+
+def mean_loss(losses, patches, labels, size):
+    total = 0.0
+    for start in range(0, len(patches), size):
+        batch, truth = patches[start : start + size], labels[start : start + size]
+        missing = [(0, size - len(batch)), (0, 0), (0, 0)]
+        found = losses(np.pad(batch, missing), np.pad(truth, missing))
+        if start + size >= len(patches):
+            found = found[: len(patches) % size]
+        total += found.sum()
     return total / len(patches)
 
 

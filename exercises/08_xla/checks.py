@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from nnunet_lib.course.exercises import Exercise, Mistake
+from nnunet_lib.course.exercises import Exercise, Mistake, Property
 
 CALLS = 5
 
@@ -106,10 +106,13 @@ _LINE = re.compile(r"\s+(ROOT )?%([\w-]+)\.\d+ = \S+ ([\w-]+)\(")
 
 
 def draw_programs(rng):
-    """The entry last, first or in the middle; its last instruction launched, or a tuple."""
+    """The entry last, first or in the middle; its last instruction launched, or a tuple.
+
+    A launched operation has a hyphen, and one type in five is a tuple.
+    """
     calls = []
     for call in range(CALLS):
-        operations = [*rng.choice(LOUD, 3), "fusion", "fusion", *SILENT, "parameter"]
+        operations = [*rng.choice(LOUD, 3), "custom-call", "fusion", "fusion", *SILENT, "parameter"]
         operations = rng.permutation(operations).tolist()
         operations += ["tuple" if call % 2 else str(rng.choice(LOUD))]
         entry = computation(rng, "ENTRY %main.9", operations)
@@ -150,6 +153,13 @@ def read_entry(text, start="ENTRY", everywhere=False, to_the_end=False, root=Tru
     return found
 
 
+def before_first_bracket(text):
+    """What is the sign = where the type is a tuple, and begins with a bracket."""
+    entry = re.search(r"^ENTRY.*?^}", text, re.MULTILINE | re.DOTALL)[0]
+    found = [line.split("(")[0].split()[-1] for line in entry.splitlines() if " = " in line]
+    return [operation for operation in found if operation not in SILENT]
+
+
 def names_in_entry(text):
     entry = re.search(r"^ENTRY.*?^}", text, re.MULTILINE | re.DOTALL)[0]
     return [match[2] for match in map(_LINE.match, entry.splitlines()) if match]
@@ -161,6 +171,14 @@ ENTRY = Exercise(
     reference=read_entry,
     hint="Cut the text out from 'ENTRY' to the next newline and '}'. In each of its lines that "
     "holds ' = ', take what follows the type: re.search(r' = \\S+ ([\\w-]+)\\(', line)[1].",
+    properties=(
+        Property(
+            "the list holds words",
+            lambda result, text: all(re.search(r"\w", operation) for operation in result),
+            "Something in your list is no operation. Look at the type of that instruction: does it "
+            "hold a sign that you cut at?",
+        ),
+    ),
     mistakes=(
         Mistake(
             "all computations",
@@ -193,6 +211,18 @@ ENTRY = Exercise(
             gives=names_in_entry,
         ),
         Mistake(
+            "first bracket",
+            "You look for the first bracket of a line. Where the type is a tuple, that is the "
+            "type's own: what stands between type and operands?",
+            gives=before_first_bracket,
+        ),
+        Mistake(
+            "hyphen",
+            "The others are right, but an operation such as `custom-call` is missing. Which signs "
+            "does your pattern allow in a name?",
+            gives=lambda text: [name for name in read_entry(text) if "-" not in name],
+        ),
+        Mistake(
             "each once",
             "You give each operation once. Two fusions are two launches: keep both, in order.",
             gives=lambda text: list(dict.fromkeys(read_entry(text))),
@@ -204,8 +234,8 @@ ENTRY = Exercise(
 
 
 def draw_gradients(rng):
-    """Rounding, a fault in tiny numbers, equality, a NaN, and a bias whose gradient is missing."""
-    makers = (rounding, tiny_fault, equality, with_nan, missing_bias, nearly_too_much)
+    """Rounding, faults in tiny numbers and in large ones, equality, a NaN, and a missing bias."""
+    makers = (rounding, tiny_fault, equality, with_nan, missing_bias, nearly_too_much, too_long)
     return [makers[index](rng) for index in rng.permutation(len(makers))]
 
 
@@ -267,6 +297,12 @@ def nearly_too_much(rng):
     compiled = noisy(rng, plain, 1e-5)
     compiled[1] *= np.float32(1.0005)
     return as_call(plain, compiled)
+
+
+def too_long(rng):
+    """By so much that it matters whose length the change is divided by."""
+    plain = parameters(rng)
+    return as_call(plain, [array * np.float32(1.5) for array in plain])
 
 
 def change_of(plain, compiled):
@@ -369,6 +405,17 @@ COMPARE = Exercise(
             "You divide sums of squares. A length is the root of that, and the bound is meant for "
             "lengths.",
             gives=measured(lambda plain, compiled: change_of(plain, compiled) ** 2),
+        ),
+        Mistake(
+            "divided by h",
+            "You divide by the length of h. It is nearly that of g while both agree; but where the "
+            "compiler is at fault, its own result is no measure.",
+            gives=measured(
+                lambda plain, compiled: (
+                    np.linalg.norm(in_one_row(compiled) - in_one_row(plain))
+                    / np.linalg.norm(in_one_row(compiled))
+                )
+            ),
         ),
         Mistake(
             "not relative",
@@ -575,11 +622,12 @@ RETRACE = Exercise(
 
 
 def draw_validations(rng):
-    """More than one batch, the last of which is never full."""
+    """More than one batch, the last of which is full in the first call alone."""
     calls = []
-    for _ in range(CALLS):
+    for call in range(CALLS):
         size = int(rng.integers(3, 6))
-        number = size * int(rng.integers(1, 4)) + int(rng.integers(1, size))
+        rest = int(rng.integers(1, size)) if call else size
+        number = size * int(rng.integers(1, 4)) + rest
         patches = rng.normal(size=(number, 4, 5)).astype(np.float32)
         labels = (rng.uniform(size=patches.shape) < 0.4).astype(np.uint8)
         slope = float(rng.uniform(0.5, 3))
@@ -634,6 +682,12 @@ def over_batches(combine):
     )
 
 
+def cut_by_rest(found, number):
+    """The last batch cut to what number % size says, which is nothing for a full one."""
+    *others, (last, _) = found
+    return (sum(each.sum() for each, _ in others) + last[: number % len(last)].sum()) / number
+
+
 FILLED = Exercise(
     function="mean_loss",
     draw=draw_validations,
@@ -675,6 +729,12 @@ FILLED = Exercise(
             gives=over_batches(
                 lambda found, n: sum(each.sum() for each, real in found if real == len(each)) / n
             ),
+        ),
+        Mistake(
+            "full batch dropped",
+            "Where patches are left over you are right. If all batches are full, you leave the "
+            "last one out: what is len(patches) % size then?",
+            gives=over_batches(cut_by_rest),
         ),
         Mistake(
             "another shape",

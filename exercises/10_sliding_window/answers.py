@@ -19,7 +19,19 @@ def bill(shape, patch, overlap, flips):
 def bill(shape, patch, overlap, flips):
     patches = 2 ** len(shape) if flips else 1
     for size, length in zip(shape, patch):
-        patches *= max(0, size - length) // int(length * (1 - overlap)) + 1
+        patches *= int(max(0, size - length) // (length * (1 - overlap))) + 1
+    return patches
+
+
+# %% 10.bill | mistake: whole steps
+import math
+
+
+def bill(shape, patch, overlap, flips):
+    patches = 2 ** len(shape) if flips else 1
+    for size, length in zip(shape, patch):
+        step = round(length * (1 - overlap))
+        patches *= max(0, math.ceil((size - length) / step)) + 1
     return patches
 
 
@@ -206,6 +218,15 @@ def starts(size, length, overlap):
     steps = math.ceil((size - length) / (length * (1 - overlap)))
     step = round((size - length) / max(steps, 1))
     return [n * step for n in range(steps + 1)]
+
+
+# %% 10.starts | mistake: whole steps
+import math
+
+
+def starts(size, length, overlap):
+    steps = math.ceil((size - length) / int(length * (1 - overlap)))
+    return [round(n * (size - length) / max(steps, 1)) for n in range(steps + 1)]
 
 
 # %% 10.starts | mistake: cut off

@@ -15,7 +15,10 @@ CALLS = 5
 
 
 def draw_scans(rng):
-    """In every call one axis that windows fit exactly, one that they do not, and a short one."""
+    """In every call one axis that windows fit exactly, one that they do not, and a short one.
+
+    In the last call a step along the second one is half a voxel longer than a whole number.
+    """
     calls = []
     for call in range(CALLS):
         overlap = [0.0, 0.5, 0.75, 0.25, 0.5][call]
@@ -26,6 +29,9 @@ def draw_scans(rng):
             length[1] + step[1] * int(rng.integers(1, 4)) + int(rng.integers(1, step[1])),
             length[2] - int(rng.integers(length[2] // 2, length[2])),
         ]
+        if call == CALLS - 1:
+            length[1] += 1
+            size[1] = length[1] + 3 * length[1] // 2  # three steps and a bit less
         order = rng.permutation(3)
         calls.append(
             {
@@ -69,6 +75,17 @@ BILL = Exercise(
             "no window.",
             gives=lambda shape, patch, overlap, flips: paper(
                 shape, patch, flips, lambda s, p: int(max(0, s - p) / (p * (1 - overlap))) + 1
+            ),
+        ),
+        Mistake(
+            "whole steps",
+            "Right where a step is a whole number of voxels. Half of a window of 17 is 8.5: round "
+            "the quotient, and nothing before it.",
+            gives=lambda shape, patch, overlap, flips: paper(
+                shape,
+                patch,
+                flips,
+                lambda s, p: math.ceil(max(0, s - p) / int(p * (1 - overlap))) + 1,
             ),
         ),
         Mistake(
@@ -204,11 +221,15 @@ SHARES = Exercise(
 
 
 def draw_axes(rng):
-    """One exact fit, one axis that a single window covers, others whose steps are no integers."""
+    """One exact fit, one axis that a single window covers, others whose steps are no integers.
+
+    In the third call not even the longest step that is allowed is one.
+    """
     first = {"size": 40, "length": 16, "overlap": 0.5}
     single = {"size": 12, "length": 12, "overlap": float(rng.choice([0.0, 0.5]))}
-    calls = [first, single]
-    while len(calls) < 6:
+    odd = {"size": 45, "length": 13, "overlap": 0.5}
+    calls = [first, single, odd]
+    while len(calls) < 7:
         length, overlap = int(4 * rng.integers(3, 8)), float(rng.choice([0.0, 0.25, 0.5, 0.75]))
         size = length + int(rng.integers(length, 3 * length))
         if uneven(size, length, overlap) and drift(size, length, overlap):
@@ -245,6 +266,12 @@ def rounded_steps(size, length, overlap):
     exact = exact_starts(size, length, overlap)
     step = round(exact[1]) if len(exact) > 1 else 0
     return [step * number for number in range(len(exact))]
+
+
+def whole_steps(size, length, overlap):
+    """Evenly spread, but as many as the longest whole step asks for."""
+    steps = math.ceil((size - length) / int(length * (1 - overlap)))
+    return np.rint(np.linspace(0, size - length, steps + 1)).astype(int).tolist()
 
 
 def cut_off(size, length, overlap):
@@ -289,7 +316,7 @@ STARTS = Exercise(
             "beyond the end",
             "Your last window reaches beyond the axis. Where must it begin to end with the axis?",
             gives=lambda size, length, overlap: [
-                step * int(length * (1 - overlap))
+                int(step * length * (1 - overlap))
                 for step in range(len(exact_starts(size, length, overlap)))
             ],
         ),
@@ -305,6 +332,12 @@ STARTS = Exercise(
             "You round the step and add it up, so that its error grows with every window, and the "
             "last one misses the end. Round each start instead.",
             gives=rounded_steps,
+        ),
+        Mistake(
+            "whole steps",
+            "Evenly spread, and flush with both ends. But where the longest step that is allowed "
+            "has a fraction, such as 6.5 voxels, you have a window too many: do you round it?",
+            gives=whole_steps,
         ),
         Mistake(
             "cut off",

@@ -82,6 +82,52 @@ def pairs(names, channels, label_suffix):
     return complete, sorted(set(found) - set(complete))
 
 
+# %% 11.pairs | mistake: last underscore
+def pairs(names, channels, label_suffix):
+    suffixes = [*channels, label_suffix]
+    found = {}
+    for name in names:
+        patient, _, end = name.removesuffix(".nii.gz").rpartition("_")
+        if name.endswith(".nii.gz") and "_" + end in suffixes:
+            found.setdefault(patient, {})["_" + end] = name
+    complete = {}
+    for patient, files in found.items():
+        if len(files) == len(suffixes):
+            complete[patient] = [files[suffix] for suffix in suffixes]
+    return complete, sorted(set(found) - set(complete))
+
+
+# %% 11.pairs | mistake: every patient has a file
+def pairs(names, channels, label_suffix):
+    suffixes = [*channels, label_suffix]
+    found = {}
+    for name in names:
+        if name.endswith(".nii.gz"):
+            patient, _, end = name.removesuffix(".nii.gz").rpartition("_")
+            found.setdefault(patient, {})["_" + end] = name
+    complete = {}
+    for patient, files in found.items():
+        if len(files) == len(suffixes):
+            complete[patient] = [files[suffix] for suffix in suffixes]
+    return complete, sorted(set(found) - set(complete))
+
+
+# %% 11.pairs | mistake: three files
+def pairs(names, channels, label_suffix):
+    suffixes = [*channels, label_suffix]
+    found = {}
+    for name in names:
+        for suffix in suffixes:
+            if name.endswith(suffix + ".nii.gz"):
+                patient = name[: -len(suffix + ".nii.gz")]
+                found.setdefault(patient, {})[suffix] = name
+    complete = {}
+    for patient, files in found.items():
+        if len(files) == 3:
+            complete[patient] = [files[suffix] for suffix in suffixes]
+    return complete, sorted(set(found) - set(complete))
+
+
 # %% 11.pairs | mistake: characters stripped
 def pairs(names, channels, label_suffix):
     suffixes = [*channels, label_suffix]

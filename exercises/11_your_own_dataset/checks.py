@@ -82,15 +82,18 @@ ENDING = ".nii.gz"
 
 
 def draw_files(rng):
-    """Channels not in the alphabet's order, suffixes within names, and somebody incomplete."""
+    """Channels not in the alphabet's order, suffixes within names, and somebody incomplete.
+
+    There are two channels and three in turn, and of the three one has two underscores, two none.
+    """
     calls = []
-    for _ in range(CALLS):
-        channels, mask = ["_t1", "_flair"], "_mask"
+    for call in range(CALLS):
+        channels, mask = (["_t1_ce", "-flair", ".adc"] if call % 2 else ["_t1", "_flair"]), "_mask"
         numbers = [int(number) for number in rng.choice(90, 6, replace=False)]
         patients = [f"ward_{numbers[0]}", f"scan_mask_{numbers[1]}", f"x_t1_{numbers[2]}_mat"]
         patients += [f"p{number}" for number in numbers[3:]]
         names = [p + suffix + ENDING for p in patients for suffix in [*channels, mask]]
-        lost = [patients[3] + mask + ENDING, patients[4] + "_flair" + ENDING]
+        lost = [patients[3] + mask + ENDING, patients[4] + channels[1] + ENDING]
         names = [name for name in names if name not in lost] + ["readme.txt", "notes_t1.txt"]
         calls.append(
             {
@@ -126,6 +129,25 @@ def by_first_part(names, channels, label_suffix):
     return [complete, sorted(groups.keys() - complete.keys())]
 
 
+def by_last_underscore(names, channels, label_suffix):
+    """The suffix is what comes after the last underscore, and is known or not."""
+    suffixes = [*channels, label_suffix]
+    groups = {}
+    for name in names:
+        patient, _, end = name.removesuffix(ENDING).rpartition("_")
+        if name.endswith(ENDING) and f"_{end}" in suffixes:
+            groups.setdefault(patient, {})[f"_{end}"] = name
+    complete = {p: [g[s] for s in suffixes] for p, g in groups.items() if len(g) == len(suffixes)}
+    return [complete, sorted(groups.keys() - complete.keys())]
+
+
+def three_files(names, channels, label_suffix):
+    """Complete with three files, whichever they are, and however many there should be."""
+    found = by_patient(names, channels, label_suffix, complete_only=False)[0]
+    complete = {p: files for p, files in found.items() if len(files) == 3}
+    return [complete, sorted(found.keys() - complete.keys())]
+
+
 def stripped(names, channels, label_suffix):
     """`rstrip` takes characters off, and not a suffix."""
     suffixes = [*channels, label_suffix]
@@ -157,6 +179,15 @@ PAIRS = Exercise(
             lambda result, names, channels, label_suffix: not set(result[0]) & set(result[1]),
             "A patient for whom something is missing is not in the dictionary.",
         ),
+        Property(
+            "every patient has a file",
+            lambda result, names, channels, label_suffix: all(
+                any(patient + suffix + ENDING in names for suffix in [*channels, label_suffix])
+                for patient in [*result[0], *result[1]]
+            ),
+            "Somebody in your answer has no file at all. What is left of a file's name without "
+            "its suffix and its ending, whatever the suffix is made of?",
+        ),
     ),
     mistakes=(
         Mistake(
@@ -179,6 +210,20 @@ PAIRS = Exercise(
             "Look at the patients' names: they may have underscores of their own. Only the end of "
             "a file name counts.",
             gives=by_first_part,
+        ),
+        Mistake(
+            "last underscore",
+            "Do you cut a name at its last underscore? A suffix may have more of them, or none. "
+            "The suffixes of a call are given: ask whether the name ends with one.",
+            gives=by_last_underscore,
+            raises="ValueError",
+        ),
+        Mistake(
+            "three files",
+            "Somebody lacks a file that you want from them. How many files has a complete patient? "
+            "That depends on how many channels there are.",
+            gives=three_files,
+            raises="KeyError",
         ),
         Mistake(
             "characters stripped",
