@@ -11,6 +11,8 @@ import lazy_loader
 
 # TensorFlow would greet every kernel with lines about the GPUs it did not find.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# It would also take a GPU's whole memory, and leave none to the processes that lessons start.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 LOADED_AT = time.time()
 """When this process began to load what lessons use."""

@@ -28,6 +28,7 @@ from nnunet_lib.datasets import (
     validate,
     write_label,
 )
+from nnunet_lib.errors import InputError
 from nnunet_lib.planning import Fingerprint, compute_fingerprint
 from nnunet_lib.planning.fingerprint import VOXELS_PER_CASE
 from nnunet_lib.preprocessing import resample_labels, resampled_shape
@@ -404,6 +405,27 @@ def validator_report(folder: Path, faults: Sequence[Fault] = FAULTS) -> list[tup
     return rows
 
 
+def with_structures(dataset: Dataset) -> Iterator[Case]:
+    """The training cases whose label map is not empty; an empty one is no fault."""
+    for case in dataset.training:
+        if case.label is not None and (np.asarray(_open_image(case.label).dataobj) > 0.5).any():
+            yield case
+
+
+def first_with_structures(dataset: Dataset) -> Case:
+    """The first training case whose label map is not empty.
+
+    Raises:
+        InputError: if all are empty.
+    """
+    for case in with_structures(dataset):
+        return case
+    raise InputError(
+        f"{dataset.root}: no training case has a structure to look at. Check the label maps, or "
+        "take a larger PROFILE, which takes more cases."
+    )
+
+
 def layout_of(dataset: Dataset) -> str:
     """A dataset's dataset.json, the lists of files cut to their first entry."""
     value = json.loads((dataset.root / "dataset.json").read_text(encoding="utf-8"))
@@ -503,10 +525,10 @@ def standard_errors_off(fingerprint: Fingerprint, cases: Sequence[Case]) -> floa
 def background_influence(dataset: Dataset, folder: Path) -> float:
     """The largest relative change of the intensity statistics when all but the structures change.
 
-    The first two cases are stored again with everything outside of the structures ten times as
-    bright. Zero stays zero, so that cropping sees the same mask.
+    The first two cases with structures are stored again with everything outside of these ten times
+    as bright. Zero stays zero, so that cropping sees the same mask.
     """
-    cases = dataset.training[:2]
+    cases = tuple(itertools.islice(with_structures(dataset), 2))
     before = compute_fingerprint(replace(dataset, training=cases))
     after = compute_fingerprint(
         replace(dataset, training=tuple(_brighter_outside(case, folder) for case in cases))

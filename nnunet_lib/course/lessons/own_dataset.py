@@ -6,6 +6,7 @@ the library's own readers, means and components.
 
 import json
 import math
+import os
 import random
 import re
 import shutil
@@ -45,6 +46,7 @@ from nnunet_lib.inference import (
     try_postprocessing,
     windows_of,
 )
+from nnunet_lib.model import load_network
 from nnunet_lib.planning import Plan
 from nnunet_lib.preprocessing import preprocess_case
 
@@ -457,13 +459,29 @@ def patches_of(volume: Volume, plan: Plan) -> Array:
 
 
 def answers_without_library(exported: Path, patches: Array) -> Array:
-    """Logits of an exported network, in a process that cannot import this library."""
+    """Logits of an exported network, in a process that cannot import this library, nor see a GPU.
+
+    Raises:
+        InputError: with what the process printed, if it failed.
+    """
+    processor = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}  # a GPU may round products to TF32
     with tempfile.TemporaryDirectory() as folder:
         given, answers = Path(folder) / "patches.npy", Path(folder) / "answers.npy"
         np.save(given, patches)
         command = [sys.executable, "-I", "-c", _ELSEWHERE, *map(str, (exported, given, answers))]
-        subprocess.run(command, check=True, capture_output=True)
+        done = subprocess.run(command, env=processor, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise InputError(f"{exported}: gives no answers.\n{done.stderr}")
         return np.asarray(np.load(answers))
+
+
+def answers_of_run(run: Path, patches: Array) -> Array:
+    """Logits of the network that was exported, in this process and on the processor as well."""
+    import tensorflow as tf
+
+    with tf.device("/CPU:0"):  # the weights, too: a compiled graph reads them from its own device
+        network, _ = load_network(run, batch_size=8)  # for any number of patches, as the export
+        return network(patches)
 
 
 def read_metadata(exported: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from nnunet_lib.course.lessons.data_and_fingerprint import over_ranges
 from nnunet_lib.datasets import (
     Dataset,
+    LabelMap,
     Volume,
     bounding_box,
     box_slices,
@@ -44,6 +45,7 @@ SCALINGS = ((0.01, 0.0), (1000.0, 0.0), (1.0, 5.0), (1.0, -5.0), (3.0, 2.0))
 FACTORS = ((0.6, 0.6, 0.6), (1.7, 1.3, 1.1), (4.0, 1.0, 1.0))
 SHOWN = 20  # cases that the notebook reads whole: 200 of BrainTumour would need 28 GB
 INTERIOR = 6  # voxels from a face after which a spline no longer feels it
+NEARLY = 0.05  # voxels from halfway between two, within which either may be the nearest
 NNUNET = {
     dimensions: PlannerSettings(
         dimensions, memory_gigabytes=8.0, base_filters=32, small_batches=False
@@ -251,29 +253,73 @@ def _wave(size: int, step: float, wavelength: float) -> np.ndarray:
 
 
 def displacement(volume: Volume, plan: Plan) -> float:
-    """How far preprocessing moves anything, in voxels of the scan.
+    """How far preprocessing moves anything, in voxels of the scan; infinite if a label strays.
 
     The scan's three channels become the millimetres x, y and z of each voxel, with a frame of
     zeros to crop. After preprocessing, to four fifths of the plan's spacing and without changing
     intensities, each voxel still says where it came from. That must be where the new grid puts it:
     cropping and resampling keep the box's outer faces. Left out are voxels near these faces, where
-    a spline bends, and the coarse axis where it is resampled apart.
+    a spline bends, and the coarse axis where it is resampled apart. A label map that tells eighths
+    of the scan apart goes along, and `_label_strays` looks at it.
     """
     places = _places(volume.affine, volume.array.shape[:3])  # (z, y, x, 3)
     framed, box = _framed(places - places.min() + 1.0)  # nothing is zero but the frame
-    case = preprocess_case(replace(volume, array=framed), _for_places(plan))
+    label = LabelMap(_striped(volume.array.shape[:3]), volume.affine, volume.spacing)
+    case = preprocess_case(replace(volume, array=framed), _for_places(plan), label)
     found = case.image.astype(np.float64) + places.min() - 1.0  # (a, b, c, 3): mm
     sizes = [box[axis][1] - box[axis][0] for axis in plan.axis_order]
     grid = [
         box[axis][0] + (np.arange(new) + 0.5) * old / new - 0.5  # in the scan's voxels
         for axis, old, new in zip(plan.axis_order, sizes, case.image.shape[:3], strict=True)
     ]
+    if _label_strays(case.label, grid, plan.axis_order, volume.array.shape[:3]):
+        return math.inf
     inner = tuple(_inner(old, new) for old, new in zip(sizes, case.image.shape[:3], strict=True))
     expected = np.stack(np.meshgrid(*grid, indexing="ij"), axis=-1)  # (a, b, c, 3): plan order
     ijk = (found - volume.affine[:3, 3]) @ np.linalg.inv(volume.affine[:3, :3]).T
     differences = np.abs(ijk[..., ::-1][..., list(plan.axis_order)] - expected)[inner]
     apart = separate_axis(case.geometry.cropped_spacing, case.geometry.resampled_spacing)
     return float(np.delete(differences, [] if apart is None else [apart], axis=-1).max())
+
+
+def _striped(shape: Sequence[int]) -> np.ndarray:
+    """A label map (z, y, x) with values 0 to 7: of each axis a bit, its `_stripes`."""
+    z, y, x = np.ix_(*(_stripes(size) for size in shape))
+    striped: np.ndarray = (z + 2 * y + 4 * x).astype(np.uint8)
+    return striped
+
+
+def _stripes(size: int) -> np.ndarray:
+    """0, 1, 0, 1 in the four quarters of an axis: mirrored they are others."""
+    return 4 * np.arange(size) // size % 2
+
+
+def _label_strays(
+    label: np.ndarray | None,
+    grid: Sequence[np.ndarray],
+    axis_order: Sequence[int],
+    shape: Sequence[int],
+) -> bool:
+    """Whether a new voxel has another label than the old voxel that is nearest to its place.
+
+    Left out is a place halfway between stripes, where either one is right.
+
+    Args:
+        label: what became of the `_striped` label map (a, b, c), in plan order.
+        grid: for each axis of it, where in the old voxels its own lie.
+        axis_order: which old axis each of its axes is.
+        shape: of the old label map (z, y, x).
+    """
+    if label is None or label.shape != tuple(map(len, grid)):
+        return True
+    for position, (axis, places) in enumerate(zip(axis_order, grid, strict=True)):
+        stripes = _stripes(shape[axis])
+        nearest = (np.rint(places + nudge).astype(int) for nudge in (-NEARLY, NEARLY))
+        below, above = (stripes[voxels.clip(0, shape[axis] - 1)] for voxels in nearest)
+        found = np.moveaxis(label >> axis & 1, position, -1)  # (..., voxels of the axis)
+        if ((found != below) & (below == above)).any():
+            return True
+    return False
 
 
 def _places(affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -292,11 +338,12 @@ def _framed(image: np.ndarray) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]
 
 
 def _for_places(plan: Plan) -> Plan:
-    """The plan for three channels whose intensities stay as they are."""
+    """The plan for three channels whose intensities stay as they are, and eight labels."""
     as_is = Normalisation("ct", lower=-1e9, upper=1e9, mean=0.0, standard_deviation=1.0)
     return replace(
         plan,
         channels=("x", "y", "z"),
+        labels=tuple(f"eighth {number}" for number in range(8)),
         normalisation=(as_is,) * 3,
         target_spacing=tuple(0.8 * step for step in plan.target_spacing),
     )

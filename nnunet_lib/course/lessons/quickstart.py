@@ -19,16 +19,29 @@ from nnunet_lib.inference import InferenceSettings, predict_logits
 from nnunet_lib.loading import Fold
 from nnunet_lib.planning import Plan
 
+# What a length in a NIfTI header is worth in millimetres; all else counts as millimetres.
+_MILLIMETRES = {1: 1000.0, 3: 0.001}  # metres, microns
+_UNIT_OF_LENGTH = 7  # bits of xyzt_units; the others say the unit of time
+
 
 def grid_difference(first: Path, second: Path) -> float:
-    """The largest difference between two NIfTI affines; infinite if the grids differ in shape.
+    """How far the corner voxels of two NIfTI files lie apart at most; infinite if shapes differ.
 
-    The affine's first three columns are millimetres a voxel, its last one millimetres.
+    In units of the first file's smallest spacing. The corners tell whether a grid is shifted,
+    turned or stretched: no other voxel lies further apart.
     """
     one, two = Nifti1Image.from_filename(first), Nifti1Image.from_filename(second)
     if one.shape[:3] != two.shape[:3]:
         return math.inf
-    return float(np.abs(one.affine - two.affine).max())
+    affines = [image.affine * _in_millimetres(image.header) for image in (one, two)]
+    corners = np.array([*itertools.product(*((0, size - 1) for size in one.shape[:3]), (1,))])
+    apart = np.linalg.norm((corners @ (affines[0] - affines[1]).T)[:, :3], axis=1)  # (8,) mm
+    return float(apart.max() / np.linalg.norm(affines[0][:3, :3], axis=0).min())
+
+
+def _in_millimetres(header: Any) -> float:
+    """The millimetres in one unit of a NIfTI header's lengths."""
+    return _MILLIMETRES.get(int(header["xyzt_units"]) & _UNIT_OF_LENGTH, 1.0)
 
 
 def worst_label_grid(cases: Iterable[Case]) -> float:
@@ -39,13 +52,16 @@ def worst_label_grid(cases: Iterable[Case]) -> float:
 def distance_from_median_spacing(plan: Plan, cases: Iterable[Case]) -> float:
     """How far a 3D plan's target spacing is from the median of the files' own (mm).
 
-    Left out is the coarsest axis, for which nnU-Net takes a lower percentile when it is far
-    coarser than the others. NIfTI headers hold spacings as (x, y, z).
+    Left out is an axis more than 3 times coarser than both others: along it nnU-Net takes a lower
+    percentile if slices are few. NIfTI headers hold spacings as (x, y, z).
     """
-    headers = [Nifti1Image.from_filename(case.images[0]).header for case in cases]
-    spacings = np.array([header["pixdim"][3:0:-1] for header in headers])  # (case, z y x)
-    median = np.median(spacings, axis=0)[list(plan.axis_order)]  # plan order
-    return float(np.abs(median - plan.target_spacing)[1:].max())
+    headers: list[Any] = [Nifti1Image.from_filename(case.images[0]).header for case in cases]
+    spacings = np.array(
+        [header["pixdim"][3:0:-1].astype(float) * _in_millimetres(header) for header in headers]
+    )  # (case, z y x)
+    median = np.median(spacings, axis=0)[list(plan.axis_order)]  # plan order: the coarsest first
+    first = int(median[0] > 3 * median[1:].max())
+    return float(np.abs(median - plan.target_spacing)[first:].max())
 
 
 def misplaced_cases(folds: Sequence[Fold], identifiers: Sequence[str]) -> int:

@@ -7,7 +7,8 @@ import pytest
 
 from nnunet_lib.course.lessons import data_and_fingerprint as lesson
 from nnunet_lib.course.lessons import figures_data
-from nnunet_lib.datasets import Dataset, nifti, read_label, read_volume, validation
+from nnunet_lib.datasets import Dataset, nifti, read_label, read_volume, validation, write_label
+from nnunet_lib.errors import InputError
 from nnunet_lib.planning import compute_fingerprint
 from nnunet_lib.planning import fingerprint as fingerprints
 
@@ -176,6 +177,33 @@ def test_the_layout_is_shown_with_its_lists_cut_short(dataset):
     text = lesson.layout_of(dataset)
     assert '"... 5 more"' in text
     assert "phantom_001" not in text
+
+
+# Cases without structures
+
+
+@pytest.fixture
+def empty_at_first(dataset, tmp_path):
+    """The dataset, with nothing in the label map of its first case."""
+    first, *others = dataset.training
+    label = read_label(first.label)
+    write_label(tmp_path / "empty.nii.gz", 0 * label.array, label.affine)
+    return replace(dataset, training=(replace(first, label=tmp_path / "empty.nii.gz"), *others))
+
+
+def test_the_first_case_with_structures_is_found(dataset, empty_at_first):
+    assert lesson.first_with_structures(dataset) == dataset.training[0]
+    assert lesson.first_with_structures(empty_at_first) == dataset.training[1]
+    with pytest.raises(InputError, match="no training case has a structure"):
+        lesson.first_with_structures(replace(empty_at_first, training=empty_at_first.training[:1]))
+
+
+def test_claims_about_structures_pass_cases_without_any(empty_at_first, tmp_path):
+    fingerprint = compute_fingerprint(empty_at_first)
+    assert lesson.standard_errors_off(fingerprint, empty_at_first.training) < 5
+    twice = replace(empty_at_first, training=empty_at_first.training[:1] * 2)
+    more = replace(twice, training=twice.training + empty_at_first.training[1:2])
+    assert lesson.background_influence(more, tmp_path) == 0
 
 
 # The fingerprint

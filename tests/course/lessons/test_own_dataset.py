@@ -376,18 +376,30 @@ def write_run(run, plan=PLAN, seed=0):
 
 @pytest.mark.slow  # starts a process that imports TensorFlow
 def test_an_export_answers_as_the_network_and_another_network_does_not(phantom, tmp_path):
-    from nnunet_lib.model import load_network
-
     patches = lesson.patches_of(read_volume(phantom.training[0].images), PLAN)
     assert patches.shape == (4, *PLAN.patch_size, 1)
     exported = export(write_run(tmp_path / "run"), tmp_path / "exported")
     answers = lesson.answers_without_library(exported, patches)
-    network, _ = load_network(tmp_path / "run", batch_size=8)  # any number, as the export
-    assert np.abs(answers - network(patches)).max() <= 1e-5
-    other = load_network(write_run(tmp_path / "other", seed=1))[0]
-    assert np.abs(answers - other(patches)).max() > 1e-2
+    assert np.abs(answers - lesson.answers_of_run(tmp_path / "run", patches)).max() <= 1e-5
+    other = write_run(tmp_path / "other", seed=1)
+    assert np.abs(answers - lesson.answers_of_run(other, patches)).max() > 1e-2
     metadata = lesson.read_metadata(exported)
     assert Plan.from_json(metadata["plan"]) == PLAN
+
+
+@pytest.mark.slow  # starts a process that imports TensorFlow
+def test_an_export_that_cannot_be_loaded_says_why(tmp_path):
+    with pytest.raises(InputError, match="SavedModel file does not exist"):
+        lesson.answers_without_library(tmp_path / "nothing", np.zeros((1, 8, 8, 8, 1)))
+
+
+def test_an_export_answers_on_the_processor(tmp_path, monkeypatch):
+    """Whatever GPUs this process sees."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    look = "import os; raise SystemExit('sees ' + os.environ['CUDA_VISIBLE_DEVICES'])"
+    monkeypatch.setattr(lesson, "_ELSEWHERE", look)
+    with pytest.raises(InputError, match="sees -1"):
+        lesson.answers_without_library(tmp_path, np.zeros((1, 8, 8, 8, 1)))
 
 
 SCHEMES = {
@@ -471,6 +483,11 @@ def test_hidden_folders_are_gone_for_the_time_and_then_back(elsewhere, tmp_path)
     assert elsewhere(look).said == "True\n"
     assert elsewhere(look, hidden=[tmp_path / "training"]).said == "False\n"
     assert (tmp_path / "training" / "dataset.json").is_file()
+
+
+def test_a_script_finds_room_on_a_gpu_that_the_notebook_uses(elsewhere):
+    """Neither process takes all of its memory: one has set this before TensorFlow, for both."""
+    assert elsewhere("import os; print(os.environ['TF_FORCE_GPU_ALLOW_GROWTH'])").said == "true\n"
 
 
 def test_a_script_that_fails_says_why(elsewhere):

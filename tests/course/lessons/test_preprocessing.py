@@ -203,6 +203,38 @@ def test_a_crop_that_is_not_the_one_noted_moves_voxels(volumes, plan, monkeypatc
     assert lesson.displacement(volumes[0], plan) > 0.5
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda label: np.roll(label, 2, axis=0),
+        lambda label: np.roll(label, -1, axis=2),
+        lambda label: label[:, ::-1],
+        lambda label: label.transpose(0, 2, 1),
+        np.zeros_like,
+    ],
+)
+def test_a_label_that_moves_while_its_image_stays_is_noticed(volumes, plan, monkeypatch, fault):
+    real = preprocessing_case.resample_labels
+    monkeypatch.setattr(preprocessing_case, "resample_labels", lambda *grids: fault(real(*grids)))
+    assert lesson.displacement(volumes[0], plan) == np.inf
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_label_taken_from_one_side_of_a_place_is_noticed(volumes, plan, monkeypatch, side):
+    real = resampling._sides
+    monkeypatch.setattr(
+        resampling, "_sides", lambda *sizes, **how: (real(*sizes, **how)[side],) * 2
+    )
+    assert lesson.displacement(volumes[0], plan) == np.inf
+
+
+def test_a_label_between_two_voxels_may_be_either(plan):
+    """At twice the spacing every new voxel lies halfway between two old ones."""
+    volume = Volume(np.ones((32, 32, 32, 1), np.float32), np.eye(4), (1.0, 1.0, 1.0))
+    coarse = replace(plan, axis_order=(0, 1, 2), target_spacing=(2.5, 2.5, 2.5))
+    assert lesson.displacement(volume, coarse) < 0.01
+
+
 # Plans
 
 

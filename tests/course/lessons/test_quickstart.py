@@ -30,16 +30,18 @@ PLAN = Plan(
 TTA = InferenceSettings(tta=True)
 
 
-def save(path, voxels, shift=0.0):
-    """Write a NIfTI file whose affine is shifted by `shift` mm."""
-    affine = np.diag([1.0, 2.0, 3.0, 1.0])
+def save(path, voxels, shift=0.0, spacing=(1.0, 2.0, 3.0), unit="mm"):
+    """Write a NIfTI file whose affine is shifted by `shift` of its unit along the first axis."""
+    affine = np.diag([*spacing, 1.0])
     affine[0, 3] = shift
     path.parent.mkdir(exist_ok=True)
-    nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
+    image = nibabel.Nifti1Image(voxels, affine)
+    image.header.set_xyzt_units(unit, "sec")
+    nibabel.save(image, path)
     return path
 
 
-def test_grids_differ_by_millimetres_or_altogether(tmp_path):
+def test_grids_differ_by_voxels_or_altogether(tmp_path):
     voxels = np.zeros((4, 5, 6), np.uint8)
     image = save(tmp_path / "image.nii.gz", voxels)
     good = save(tmp_path / "good.nii.gz", voxels)
@@ -52,23 +54,78 @@ def test_grids_differ_by_millimetres_or_altogether(tmp_path):
     assert quickstart.worst_label_grid(cases) == 0.5
 
 
-def test_a_target_spacing_that_is_not_the_median_is_noticed(tmp_path):
-    cases = []
-    for name, spacing in {
-        "a": (1.0, 2.0, 5.0),
-        "b": (1.5, 2.0, 6.0),
-        "c": (1.25, 2.5, 7.0),
-    }.items():
-        image = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.uint8), np.diag([*spacing, 1.0]))
-        nibabel.save(image, tmp_path / f"{name}.nii.gz")
-        cases.append(Case(name, (tmp_path / f"{name}.nii.gz",), None))
+def test_a_label_that_is_stretched_a_little_is_noticed_at_its_corners(tmp_path):
+    """0.04 mm a voxel is less than 0.05 of a voxel; over all voxels of a scan it is not."""
+    voxels = np.zeros((4, 5, 6), np.uint8)
+    image = save(tmp_path / "image.nii.gz", voxels)
+    stretched = save(tmp_path / "label.nii.gz", voxels, spacing=(1.04, 2.04, 3.04))
+    apart = 0.04 * np.linalg.norm([3, 4, 5])
+    assert quickstart.grid_difference(image, stretched) == pytest.approx(apart, rel=1e-4)
 
-    def distance(*target):
-        return quickstart.distance_from_median_spacing(replace(PLAN, target_spacing=target), cases)
 
-    assert distance(5.2, 2.0, 1.25) < 1e-6  # the coarsest axis, z, may differ
-    assert distance(5.2, 2.0, 1.5) == pytest.approx(0.25)
-    assert distance(1.25, 2.0, 6.0) > 1  # the header's order
+def test_grids_are_compared_in_each_case_s_own_voxels(tmp_path):
+    """0.03 mm is little where voxels have 1 mm, and much where they have 0.2 mm."""
+    voxels = np.zeros((4, 5, 6), np.uint8)
+    files = [
+        save(tmp_path / f"{name}{shift}.nii.gz", voxels, shift, spacing)
+        for name, spacing in {"coarse": (1.0, 1.0, 1.0), "fine": (0.2, 0.2, 0.2)}.items()
+        for shift in (0.0, 0.03)
+    ]
+    assert quickstart.grid_difference(*files[:2]) == pytest.approx(0.03)
+    assert quickstart.grid_difference(*files[2:]) == pytest.approx(0.15)
+
+
+def test_microns_and_millimetres_may_say_the_same(tmp_path):
+    voxels = np.zeros((4, 5, 6), np.uint8)
+    image = save(tmp_path / "image.nii.gz", voxels, shift=7.0)
+    microns = {"spacing": (1000.0, 2000.0, 3000.0), "unit": "micron"}
+    same = save(tmp_path / "same.nii.gz", voxels, shift=7000.0, **microns)
+    other = save(tmp_path / "other.nii.gz", voxels, shift=7.0, **microns)
+    assert quickstart.grid_difference(image, same) < 1e-6
+    assert quickstart.grid_difference(image, other) == pytest.approx(7, abs=0.01)
+    case = Case("a", (same,), None)
+    plan = replace(PLAN, target_spacing=(3.0, 2.0, 1.0))
+    assert quickstart.distance_from_median_spacing(plan, [case]) < 1e-6
+
+
+@pytest.fixture
+def distance(tmp_path):
+    """How far a target spacing (z, y, x) is from the median of scans with these (x, y, z)."""
+    voxels = np.zeros((4, 5, 6), np.uint8)
+
+    def of(spacings, target, axis_order=(0, 1, 2)):
+        paths = [
+            save(tmp_path / f"{number}.nii.gz", voxels, spacing=spacing)
+            for number, spacing in enumerate(spacings)
+        ]
+        cases = [Case(path.name, (path,), None) for path in paths]
+        plan = replace(PLAN, target_spacing=target, axis_order=axis_order)
+        return quickstart.distance_from_median_spacing(plan, cases)
+
+    return of
+
+
+THICK = ((1.0, 2.0, 5.0), (1.5, 2.0, 7.0), (1.25, 1.5, 8.0))
+EVEN = ((1.0, 1.0, 1.0), (1.25, 1.0, 1.25), (1.25, 1.0, 1.5))
+
+
+def test_a_target_spacing_that_is_not_the_median_is_noticed(distance):
+    assert distance(THICK, (5.4, 2.0, 1.25)) < 1e-6  # thick slices, z, may differ
+    assert distance(THICK, (5.4, 2.0, 1.5)) == pytest.approx(0.25)
+    assert distance(THICK, (1.25, 2.0, 7.0)) > 1  # the header's order
+
+
+def test_a_coarsest_axis_that_is_hardly_coarser_has_to_be_the_median(distance):
+    assert distance(EVEN, (1.25, 1.0, 1.25)) < 1e-6
+    assert distance(EVEN, (1.05, 1.0, 1.25)) == pytest.approx(0.2)  # the 10th percentile of z
+    three_times = ((1.0, 1.0, 3.0),)
+    assert distance(three_times, (2.0, 1.0, 1.0)) == pytest.approx(1)  # not more than 3 times
+
+
+def test_the_thick_axis_is_the_plan_s_first(distance):
+    along_x = ((5.0, 1.0, 1.25), (6.0, 1.0, 1.25))
+    assert distance(along_x, (5.1, 1.25, 1.0), axis_order=(2, 0, 1)) < 1e-6
+    assert distance(along_x, (5.1, 1.0, 1.0), axis_order=(2, 0, 1)) == pytest.approx(0.25)
 
 
 def test_folds_that_leak_repeat_or_forget_are_noticed():
