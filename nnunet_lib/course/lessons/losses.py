@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nnunet_lib.course.lessons.unet import tiny_plan
+from nnunet_lib.course.lessons.unet import CPU, tiny_plan
 from nnunet_lib.evaluation import dice, surface_scores
 from nnunet_lib.model import build_unet, head_strides
 from nnunet_lib.planning import Plan
@@ -39,6 +39,9 @@ def uneven_weights(weights: Sequence[float]) -> float:
 
 
 # Gradients -------------------------------------------------------------------------------------
+
+SMOOTHING = 1e-5
+"""What the lesson adds to both sums of soft Dice: its own number, not the library's."""
 
 
 def gradient_error(loss: Loss, formula: Callable[..., float], classes: int, seed: int = 0) -> float:
@@ -76,12 +79,15 @@ def numpy_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def numpy_soft_dice(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over foreground classes of 2 Σ p g / (Σ p + Σ g), sums over the whole batch."""
-    shares = []
-    for value in range(1, logits.shape[-1]):
-        p, g = _softmax(logits)[..., value], labels[..., 0] == value
-        shares.append(2 * (p * g).sum() / (p.sum() + g.sum()))
-    return float(np.mean(shares))
+    """Mean over foreground classes of (2 Σ p g + s) / (Σ p + Σ g + s), sums over the whole batch.
+
+    s is `SMOOTHING`, which matters for a class that no voxel has.
+    """
+    p = _softmax(logits)[..., 1:]  # (batch, *spatial, foreground class)
+    g = labels == np.arange(1, logits.shape[-1])  # likewise
+    axes = tuple(range(p.ndim - 1))
+    overlap, size = 2 * (p * g).sum(axes), p.sum(axes) + g.sum(axes)
+    return float(np.mean((overlap + SMOOTHING) / (size + SMOOTHING)))
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -210,14 +216,16 @@ class Supervised:
     def __post_init__(self) -> None:
         """Build the network, with seeded weights."""
         tf.keras.utils.set_random_seed(self.seed)
-        object.__setattr__(self, "model", build_unet(self.plan))
+        with tf.device(CPU):
+            object.__setattr__(self, "model", build_unet(self.plan))
 
     def total(self) -> list[np.ndarray]:
         """The gradient that training takes: one array a variable."""
         settings = TrainingSettings()
-        optimiser = make_optimiser(settings)
-        gradients_of = make_gradients(self.model, optimiser, self.plan, settings)
-        _, gradients = gradients_of(tf.constant(self.image), tf.constant(self.label))
+        with tf.device(CPU):
+            optimiser = make_optimiser(settings)
+            gradients_of = make_gradients(self.model, optimiser, self.plan, settings)
+            _, gradients = gradients_of(tf.constant(self.image), tf.constant(self.label))
         return self._arrays(gradients)
 
     def of_head(self, head: int) -> list[np.ndarray]:
@@ -225,10 +233,12 @@ class Supervised:
         strides = head_strides(self.plan, len(self.model.outputs))[head]
         middles = (slice(None), *(slice(step // 2, None, step) for step in strides))
         network = tf.keras.Model(self.model.inputs, self.model.outputs[head])
-        with tf.GradientTape() as tape:
-            logits, truth = network(self.image), self.label[middles]
-            loss = (cross_entropy(logits, truth) + 1 - soft_dice(logits, truth)) / 2
-        return self._arrays(tape.gradient(loss, self.model.trainable_variables))
+        with tf.device(CPU):
+            with tf.GradientTape() as tape:
+                logits, truth = network(self.image), self.label[middles]
+                loss = (cross_entropy(logits, truth) + 1 - soft_dice(logits, truth)) / 2
+            gradients = tape.gradient(loss, self.model.trainable_variables)
+        return self._arrays(gradients)
 
     def finer_than(self, head: int) -> list[int]:
         """Which variables belong to decoder levels, and heads, finer than a head's."""

@@ -252,6 +252,12 @@ def precisions(model: tf.keras.Model) -> list[tuple[str, str, str]]:
     return list(dict.fromkeys(rows))
 
 
+def convolutions_not_in(model: tf.keras.Model, name: str) -> int:
+    """How many of its convolutions, transposed ones and heads too, compute in another precision."""
+    kind = tf.keras.layers.Conv3D  # a transposed one is one of these for Keras
+    return sum(isinstance(layer, kind) and layer.compute_dtype != name for layer in model.layers)
+
+
 # Master weights --------------------------------------------------------------------------------
 
 

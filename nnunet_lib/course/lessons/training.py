@@ -45,6 +45,8 @@ STEPS, EVERY = 160, 20
 """Training steps behind a curve, and between two of its points."""
 VOLUMES = 4
 """That the slices of a batch come from."""
+DOZEN = 3 * VOLUMES
+"""Slices of a batch at most, however many the plan allows: so many are soon learned by heart."""
 
 
 # The loop, watched -------------------------------------------------------------------------------
@@ -86,7 +88,7 @@ def batches_of(
     files = [CaseFiles(data.image_path(name), data.label_path(name)) for name in cases]
     plan = data.plan
     settings = LoaderSettings(
-        batch_size=max(VOLUMES, plan.batch_size - plan.batch_size % VOLUMES),
+        batch_size=min(DOZEN, max(VOLUMES, plan.batch_size - plan.batch_size % VOLUMES)),
         patch_size=plan.patch_size,
         dimensions=plan.dimensions,
         foreground_oversampling=0.33 if augmented else 1.0,
@@ -374,10 +376,17 @@ def epochs_that_differ(run: Path, other: Path) -> int:
     return sum(a != b for a, b in itertools.zip_longest(one, two))
 
 
-def arrays_that_differ(run: Path, other: Path) -> int:
-    """Arrays of weights or optimiser state of the last checkpoint that differ in any bit."""
+def arrays_that_differ(run: Path, other: Path, kind: str = "") -> int:
+    """Arrays of the last checkpoint that differ in any bit.
+
+    Args:
+        run: the folder of one run.
+        other: that of another.
+        kind: what names begin with, `weights/` or `optimiser/`; both if not given.
+    """
     one, two = (_arrays(each / "checkpoint_last.npz") for each in (run, other))
-    return sum(one.get(name) != two.get(name) for name in one.keys() | two.keys())
+    names = [name for name in one.keys() | two.keys() if name.startswith(kind)]
+    return sum(one.get(name) != two.get(name) for name in names)
 
 
 def number_of_arrays(run: Path) -> int:

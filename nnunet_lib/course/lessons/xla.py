@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nnunet_lib.course.lessons.unet import middle_patch, tiny_plan
+from nnunet_lib.course.lessons.unet import CPU, middle_patch, tiny_plan
 from nnunet_lib.model import InstanceNormalization, as_network, build_unet, training_forward
 from nnunet_lib.planning import Plan
 
@@ -210,16 +210,27 @@ def forward_kernels(model: tf.keras.Model, patches: np.ndarray) -> tuple[int, in
 
 def prediction_difference(model: tf.keras.Model, patches: np.ndarray, batch_size: int) -> float:
     """The largest change of a logit through XLA, in standard deviations of all logits."""
-    plain = as_network(model)(patches)
-    with_xla = as_network(model, xla=True, batch_size=batch_size)(patches)
+    with tf.device(CPU):
+        copy = _copy_of(model)
+        plain = as_network(copy)(patches)
+        with_xla = as_network(copy, xla=True, batch_size=batch_size)(patches)
     return float(np.abs(with_xla - plain).max() / plain.std())
 
 
 def gradient_difference(model: tf.keras.Model, patches: np.ndarray) -> float:
     """The length of the gradients' change through XLA, relative to the gradient's own."""
-    plain = _gradient(model, training_forward(model), patches)
-    with_xla = _gradient(model, training_forward(model, xla=True), patches)
+    with tf.device(CPU):
+        copy = _copy_of(model)
+        plain = _gradient(copy, training_forward(copy), patches)
+        with_xla = _gradient(copy, training_forward(copy, xla=True), patches)
     return float(np.linalg.norm(with_xla - plain) / np.linalg.norm(plain))
+
+
+def _copy_of(model: tf.keras.Model) -> tf.keras.Model:
+    """The same network with weights of its own, on the device of the caller's `tf.device`."""
+    copy = tf.keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _gradient(model: tf.keras.Model, forward: Function, patches: np.ndarray) -> np.ndarray:

@@ -37,6 +37,15 @@ def test_both_gradients_are_those_of_finite_differences():
     assert losses.gradient_error(soft_dice, losses.numpy_soft_dice, 3) < 1e-5
 
 
+def test_classes_that_are_absent_have_the_right_gradient_too():
+    assert losses.gradient_error(soft_dice, losses.numpy_soft_dice, 100) < 1e-5  # of 24 voxels
+
+
+def test_a_smoothing_that_is_not_the_lesson_s_is_noticed(monkeypatch):
+    monkeypatch.setattr(library, "DICE_SMOOTHING", 1e-3)
+    assert losses.gradient_error(soft_dice, losses.numpy_soft_dice, 100) > 1e-5
+
+
 def test_a_loss_that_adds_up_voxels_in_place_of_a_mean_is_noticed():
     def added(logits, labels):
         return 24 * cross_entropy(logits, labels)
