@@ -175,8 +175,8 @@ ENTRY = Exercise(
         Property(
             "the list holds words",
             lambda result, text: all(re.search(r"\w", operation) for operation in result),
-            "Something in your list is no operation. Look at the type of that instruction: does it "
-            "hold a sign that you cut at?",
+            "Each entry has to be one word, as a string. Where one is none, look at the type of "
+            "that instruction: does it hold a sign that you cut at?",
         ),
     ),
     mistakes=(

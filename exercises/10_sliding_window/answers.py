@@ -23,6 +23,14 @@ def bill(shape, patch, overlap, flips):
     return patches
 
 
+# %% 10.bill | mistake: whole steps, rounded down
+def bill(shape, patch, overlap, flips):
+    patches = 2 ** len(shape) if flips else 1
+    for size, length in zip(shape, patch):
+        patches *= max(0, size - length) // int(length * (1 - overlap)) + 1
+    return patches
+
+
 # %% 10.bill | mistake: whole steps
 import math
 

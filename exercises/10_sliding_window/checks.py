@@ -78,6 +78,14 @@ BILL = Exercise(
             ),
         ),
         Mistake(
+            "whole steps, rounded down",
+            "You round down. What is left of the axis after a whole number of steps would lie in "
+            "no window. And do not cut the step to whole voxels: the formula rounds only once.",
+            gives=lambda shape, patch, overlap, flips: paper(
+                shape, patch, flips, lambda s, p: max(0, s - p) // int(p * (1 - overlap)) + 1
+            ),
+        ),
+        Mistake(
             "whole steps",
             "Right where a step is a whole number of voxels. Half of a window of 17 is 8.5: round "
             "the quotient, and nothing before it.",

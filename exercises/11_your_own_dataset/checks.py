@@ -220,7 +220,8 @@ PAIRS = Exercise(
         ),
         Mistake(
             "three files",
-            "Somebody lacks a file that you want from them. How many files has a complete patient? "
+            "Something is asked for that is not there. If it is a patient, make their entry first. "
+            "If it is a suffix, somebody lacks that file: how many files has a complete patient? "
             "That depends on how many channels there are.",
             gives=three_files,
             raises="KeyError",

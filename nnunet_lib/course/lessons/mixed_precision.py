@@ -1,6 +1,6 @@
 """What lesson 07 claims, as numbers. Rules about formats are NumPy's arithmetic alone.
 
-The network is tiny, because a CPU computes float16 convolutions slowly: 16 filters at most, and
+The network is tiny, because a CPU computes float16 convolutions slowly: four filters at most, and
 patches of 16 voxels an axis. The rules of rounding do not depend on its size.
 """
 
