@@ -106,22 +106,18 @@ def test_no_gpu_is_no_fault(examine) -> None:
     assert diagnosis.healthy
 
 
-def test_a_driver_that_fails_is_reported_in_its_own_words(examine, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [("echo NVIDIA-SMI has failed", "NVIDIA-SMI has failed"), ("", "exit code 9")],
+    ids=["in its own words", "in silence"],
+)
+def test_a_driver_that_fails_is_reported(examine, tmp_path: Path, says: str, told: str) -> None:
     smi = tmp_path / "nvidia-smi"
-    smi.write_text("#!/bin/sh\necho NVIDIA-SMI has failed\nexit 9\n")
+    smi.write_text(f"#!/bin/sh\n{says}\nexit 9\n")
     smi.chmod(0o755)
     _, checks = examine(driver=None)
     assert checks["GPU driver"].status == "missing"
-    assert "NVIDIA-SMI has failed" in checks["GPU driver"].detail
-
-
-def test_a_driver_that_fails_in_silence_is_reported(examine, tmp_path: Path) -> None:
-    smi = tmp_path / "nvidia-smi"
-    smi.write_text("#!/bin/sh\nexit 9\n")
-    smi.chmod(0o755)
-    _, checks = examine(driver=None)
-    assert checks["GPU driver"].status == "missing"
-    assert "exit code 9" in checks["GPU driver"].detail
+    assert told in checks["GPU driver"].detail
 
 
 @pytest.mark.parametrize(("free", "status"), [(1.9, "warning"), (2.1, "ok")])
