@@ -19,7 +19,6 @@ from nnunet_lib.preprocessing import PreprocessedDataset, preprocess
 from nnunet_lib.training import TrainingSettings, cross_validate, train
 
 _ABOVE_TRAINING = {"course", "cli", "deployment", "__main__.py"}
-_LOADED = LOADED_AT
 _CALCULATES = ("numpy", "scipy", "tensorflow", "nvidia-dali-cuda110")
 
 
@@ -146,7 +145,7 @@ def _content(dataset: Dataset) -> list[Any]:
 def _library() -> list[Any]:
     """The source of every stage up to training, and the versions of what calculates."""
     root = Path(nnunet_lib.__file__).parent
-    if any(path.stat().st_mtime > _LOADED for path in _stages(root)):
+    if any(path.stat().st_mtime > LOADED_AT for path in _stages(root)):
         raise InputError(
             f"{root}: the library has changed since this kernel loaded it, so what it trains would "
             "pass for the new code's work. Restart the kernel."

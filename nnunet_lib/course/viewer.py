@@ -182,6 +182,10 @@ def _name_structures(figure: Figure, scan: Scan, view: View) -> None:
         add_legend(figure, scan.labels)
 
 
+def _last_slice(scan: Scan, plane: str) -> int:
+    return scan.image.shape[PLANES[plane][0]] - 1
+
+
 class SliceViewer:
     """The widget: controls on top, the slice below, drawn anew whenever a control changes."""
 
@@ -189,9 +193,10 @@ class SliceViewer:
         self.scan, self.title = scan, title
         start = start_view(scan, plane)
         self.plane = widgets.ToggleButtons(options=list(PLANES), value=plane, description="plane")
-        last = scan.image.shape[PLANES[plane][0]] - 1  # or the slider begins at its own 100 at most
+        last = _last_slice(
+            scan, plane
+        )  # at once: else the slider's own, 100, cuts the value
         self.index = widgets.IntSlider(start.index, 0, last, description="slice", layout=_WIDE)
-        self._fit_slices()
         low, high = float(scan.image.min()), float(scan.image.max())
         step = max(high - low, start.window) / _STEPS
         self.level = _slider("level", start.level, min(low, start.level), max(high, start.level))
@@ -229,13 +234,10 @@ class SliceViewer:
     def _change_plane(self, _: Any) -> None:
         """Go to the new plane's busiest slice, and draw once."""
         self.index.unobserve(self._change, "value")
-        self._fit_slices()
+        self.index.max = _last_slice(self.scan, self.plane.value)
         self.index.value = _busiest(self.scan, self.plane.value)
         self.index.observe(self._change, "value")
         self.figure = self._redraw()
-
-    def _fit_slices(self) -> None:
-        self.index.max = self.scan.image.shape[PLANES[self.plane.value][0]] - 1
 
     def _redraw(self) -> Figure:
         figure = view_figure(self.scan, self.view)

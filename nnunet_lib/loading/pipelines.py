@@ -122,8 +122,7 @@ def draw_target(volume: Node, region: Node) -> tuple[Node, Node]:
     voxel of that class, drawn at random, so that the crop always shows some of it.
     A label without foreground counts as one object of the background class.
     """
-    # DALI's type stubs say that this operator gives nothing.
-    start, extent, drawn_class = fn.segmentation.random_object_bbox(  # type: ignore[misc]
+    start, extent, drawn_class = fn.segmentation.random_object_bbox(  # type: ignore[misc]  # DALI's stubs
         volume,
         format="anchor_shape",
         k_largest=LARGEST_COMPONENTS,

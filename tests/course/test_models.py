@@ -115,7 +115,7 @@ def test_another_version_of_the_library_trains_anew(dataset, trainings, tmp_path
         (library / name).parent.mkdir(parents=True, exist_ok=True)
         (library / name).write_text("")
     monkeypatch.setattr(models.nnunet_lib, "__file__", str(library / "__init__.py"))
-    monkeypatch.setattr(models, "_LOADED", math.inf)  # as in a kernel that starts afterwards
+    monkeypatch.setattr(models, "LOADED_AT", math.inf)  # as in a kernel that starts afterwards
     before = get(dataset)
     (library / "course" / "figures.py").write_text("BLUE = 1\n")
     assert get(dataset).run == before.run
@@ -124,7 +124,7 @@ def test_another_version_of_the_library_trains_anew(dataset, trainings, tmp_path
 
 
 def test_code_that_is_older_than_its_files_trains_nothing(dataset, trainings, monkeypatch):
-    monkeypatch.setattr(models, "_LOADED", 0.0)
+    monkeypatch.setattr(models, "LOADED_AT", 0.0)
     with pytest.raises(InputError, match="Restart the kernel"):
         get(dataset)
     assert trainings == []

@@ -92,7 +92,9 @@ def _grades_of(path: Path, name: str, seed: int) -> list[Grade]:
         cells = marked_cells(read_notebook(path))
         if not cells:
             raise InputError("has no cell that begins with a line such as # exercise 01.spacing")
-        return [grade for number in _lessons(cells) for grade in _of(name, number, cells, seed)]
+        return [
+            grade for number in _lessons(cells) for grade in _of_lesson(name, number, cells, seed)
+        ]
     except (InputError, OSError) as error:
         return [Grade(name, message=str(error).removeprefix(f"{path}: "))]
 
@@ -102,7 +104,7 @@ def _lessons(cells: dict[str, str]) -> list[str]:
     return sorted({exercise[:2] for exercise in cells})
 
 
-def _of(name: str, lesson: str, cells: dict[str, str], seed: int) -> list[Grade]:
+def _of_lesson(name: str, lesson: str, cells: dict[str, str], seed: int) -> list[Grade]:
     """The grades of one lesson; one line says so if there is no such lesson."""
     try:
         return list(_checked(name, lesson, cells, seed))

@@ -479,7 +479,9 @@ def answers_of_run(run: Path, patches: Array) -> Array:
     """Logits of the network that was exported, in this process and on the processor as well."""
     import tensorflow as tf
 
-    with tf.device("/CPU:0"):  # the weights, too: a compiled graph reads them from its own device
+    from nnunet_lib.course.lessons.unet import CPU
+
+    with tf.device(CPU):  # the weights, too: a compiled graph reads them from its own device
         network, _ = load_network(run, batch_size=8)  # for any number of patches, as the export
         return network(patches)
 
