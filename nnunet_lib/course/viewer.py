@@ -193,9 +193,7 @@ class SliceViewer:
         self.scan, self.title = scan, title
         start = start_view(scan, plane)
         self.plane = widgets.ToggleButtons(options=list(PLANES), value=plane, description="plane")
-        last = _last_slice(
-            scan, plane
-        )  # at once: else the slider's own, 100, cuts the value
+        last = _last_slice(scan, plane)  # at once: else the slider's own, 100, cuts the value
         self.index = widgets.IntSlider(start.index, 0, last, description="slice", layout=_WIDE)
         low, high = float(scan.image.min()), float(scan.image.max())
         step = max(high - low, start.window) / _STEPS
