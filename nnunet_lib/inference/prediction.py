@@ -1,6 +1,6 @@
 """One case: from a scan in memory to a label map on its own grid."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -13,7 +13,7 @@ from nnunet_lib.inference.settings import DEFAULTS, InferenceSettings
 from nnunet_lib.inference.test_time_augmentation import flip_combinations, with_flips
 from nnunet_lib.inference.windows import Network, Progress, sliding_window, windows_of
 from nnunet_lib.planning import Plan
-from nnunet_lib.preprocessing import PreprocessedCase, preprocess_case
+from nnunet_lib.preprocessing import Geometry, PreprocessedCase, preprocess_case
 
 NO_FLIPS = (
     "No test-time augmentation: a network that trained without mirroring has no flips to average "
@@ -115,11 +115,9 @@ def predict_ensemble(
         delay=BAR_AFTER_SECONDS,
         disable=description is None,
     ) as bar:
-        answers = (
-            (_mean_logits(alike, case, settings, bar.update), case.geometry)
-            for case, alike in groups
-        )  # made one by one, when they are asked for: logits are large
-        if len(groups) == 1:
+        alone = len(groups) == 1
+        answers = _answers(groups, settings, bar.update)
+        if alone:
             return restore(*next(answers), settings.save_probabilities)
         return restore_mean(answers, settings.save_probabilities)
 
@@ -130,18 +128,33 @@ def number_of_windows(shape: Sequence[int], plan: Plan, settings: InferenceSetti
     return len(windows) * len(flip_combinations(_flip_axes(plan, settings)))
 
 
-def _mean_logits(
-    members: Sequence[Member],
-    case: PreprocessedCase,
+def _answers(
+    groups: list[tuple[PreprocessedCase, tuple[Member, ...]]],
     settings: InferenceSettings,
     progress: Progress,
-) -> np.ndarray:
-    """Mean logits (*shape, classes) of members that see the case alike."""
+) -> Iterator[tuple[np.ndarray, Geometry]]:
+    """The logits of each group, and what preprocessing did to the case.
+
+    Made one by one, when they are asked for, since logits are large. The groups are used up, so
+    that a preprocessed image does not stay in memory beside the logits that it led to.
+    """
+    while groups:
+        yield _mean_logits(*groups.pop(0), settings, progress)
+
+
+def _mean_logits(
+    case: PreprocessedCase,
+    members: Sequence[Member],
+    settings: InferenceSettings,
+    progress: Progress,
+) -> tuple[np.ndarray, Geometry]:
+    """Mean logits (*shape, classes) of members that see the case alike, and its geometry."""
     value = case.geometry.padding_value
-    return mean_of(
+    logits = mean_of(
         predict_logits(member.network, case.image, member.plan, settings, value, progress)
         for member in members
     )
+    return logits, case.geometry
 
 
 def _flip_axes(plan: Plan, settings: InferenceSettings) -> tuple[int, ...]:

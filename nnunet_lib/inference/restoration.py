@@ -7,6 +7,7 @@ measured on another grid than the one it is used on.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import starmap
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def restore_mean(
             preprocessing, and what that did to the case.
         probabilities: whether to return the mean probabilities as well.
     """
-    mean = mean_of(restore_probabilities(*answer) for answer in answers)  # (z, y, x, class)
+    mean = mean_of(starmap(restore_probabilities, answers))  # (z, y, x, class)
     labels = np.stack([plane.argmax(axis=-1).astype(np.uint8) for plane in mean])  # (z, y, x)
     return Prediction(labels, mean if probabilities else None)
 

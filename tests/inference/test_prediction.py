@@ -1,5 +1,6 @@
 """Whole cases, end to end, with networks that cost nothing."""
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,8 @@ from nnunet_lib.inference import (
     predict_logits,
     predict_volume,
 )
+from nnunet_lib.inference.restoration import restore
+from nnunet_lib.preprocessing import preprocess_case
 
 SHAPES = [(20, 31, 26), (8, 12, 10), (5, 7, 4), (30, 5, 10)]
 
@@ -55,6 +58,26 @@ def test_an_identity_network_gives_back_the_image(
     assert prediction.labels.dtype == np.uint8
     np.testing.assert_array_equal(prediction.labels, volume.array.argmax(axis=-1))
     np.testing.assert_allclose(prediction.probabilities, softmax(volume.array), atol=1e-5)
+
+
+def test_a_preprocessed_image_goes_when_its_logits_are_there(monkeypatch, make_plan):
+    """Beside the logits of a large scan there is no room for it."""
+    kept, left = [], []
+
+    def preprocessed(*arguments):
+        case = preprocess_case(*arguments)
+        kept.append(weakref.ref(case.image))
+        return case
+
+    def restored(*arguments):
+        left.append(kept[0]())
+        return restore(*arguments)
+
+    monkeypatch.setattr("nnunet_lib.inference.prediction.preprocess_case", preprocessed)
+    monkeypatch.setattr("nnunet_lib.inference.prediction.restore", restored)
+    volume = a_volume((8, 8, 8), np.eye(4), (1.0, 1.0, 1.0))
+    predict_volume(identity, volume, make_plan((1.0, 1.0, 1.0), (4, 4, 4)))
+    assert left == [None]
 
 
 def test_probabilities_are_made_only_if_asked_for(make_plan):
