@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from benchmarks.parity import live as parity
 from benchmarks.parity.page import section
 from benchmarks.speed.data_rows import DATA_ROWS
 from benchmarks.speed.inputs import REAL_SCAN
-from benchmarks.speed.pairs import PEERS, take_turns
+from benchmarks.speed.pairs import PEERS, WorkerError, take_turns
 from benchmarks.speed.report import FIGURE, as_json, draw, drops, from_json, page
 from benchmarks.speed.rows import ROWS as NETWORK_ROWS
 from benchmarks.speed.rows import Row, with_scans
@@ -28,6 +28,7 @@ from benchmarks.speed.scan import find_dataset, write_scan
 from nnunet_lib.files import read_json, replacing, write_json
 
 ROWS = (*DATA_ROWS, *NETWORK_ROWS)
+ROW_NAMES = tuple(row.name for row in ROWS)
 HERE = Path("benchmarks")
 RESULTS, PAGE = HERE / "results.json", HERE / "RESULTS.md"
 SCAN = Path("build/benchmarks/scan")
@@ -43,28 +44,25 @@ VERSIONS = (
 
 
 def main() -> None:
-    """Measure, write, and fail where a figure dropped."""
+    """Measure, write, and fail where a figure dropped or a row could not be measured."""
     chosen = _options()
     if not PEERS.exists():
         raise SystemExit(f"{PEERS} is not there. 'make bench' makes it.")
+    old = _old_values(about := _about_this_run(), set(ROW_NAMES) <= set(chosen.rows))
     dataset = chosen.dataset or find_dataset(Path("data"))
+    last = _last_figures(about["machine"])
     found = parity.compare(dataset) if PARITY in chosen.rows else []
     rows = _rows(chosen.rows, dataset)
-    measured = {row.name: _measure(row, chosen.turns or row.turns) for row in rows}
-    values = _merged(measured)
-    write_json(RESULTS, values)
-    last = committed()
-    write_page(values, {} if last is None else _figures(last))
+    values, failed = _measure_all(rows, {**about, "rows": old}, last, chosen.turns)
     worse = [f"{PARITY}: {row.quantity} is {row.worst:.3g}." for row in found if not row.held]
-    if last is not None and last["machine"] == values["machine"]:
-        worse += drops(rows, _figures(values), _figures(last))
+    worse += [*failed, *drops(rows, _figures(values, [row.name for row in rows]), last)]
     if worse:
         raise SystemExit("Worse than the last committed run or than a bound:\n" + "\n".join(worse))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    names = [PARITY, *(row.name for row in ROWS)]
+    names = [PARITY, *ROW_NAMES]
     parser.add_argument("--rows", nargs="+", choices=names, default=names)
     parser.add_argument("--turns", type=int, help="how often each side works; a row's own if not")
     parser.add_argument(
@@ -79,32 +77,74 @@ def _rows(names: Sequence[str], dataset: Path | None) -> tuple[Row, ...]:
     if dataset is None:
         print("There is no dataset in data/, so that nothing is measured on a real scan.")
         return rows
-    write_scan(dataset, SCAN)
+    if any(row.on_a_scan for row in rows):
+        write_scan(dataset, SCAN)
     return with_scans(rows)
 
 
-def _measure(row: Row, turns: int) -> dict[str, Any]:
+def _measure_all(
+    rows: Sequence[Row],
+    values: dict[str, Any],
+    last: Mapping[str, Mapping[str, float]],
+    turns: int | None,
+) -> tuple[dict[str, Any], list[str]]:
+    """The values with what these rows now have, written after each; and which rows failed."""
+    failed = []
+    for row in rows:
+        try:
+            measured = _measure(row, turns or row.turns, last.get(row.name, {}))
+        except WorkerError as error:
+            failed.append(f"{row.name}: {error}")
+            continue
+        values = {**values, "rows": {**values["rows"], row.name: measured}}
+        write_json(RESULTS, values)
+    write_page(values)
+    return values, failed
+
+
+def _measure(row: Row, turns: int, last: Mapping[str, float]) -> dict[str, Any]:
     print(f"{row.name}: {row.title} ...", flush=True)
     environment = {REAL_SCAN: str(SCAN)} if row.name.endswith("-scan") else None
-    value = as_json(row, take_turns(row.sides, turns, environment))
+    value = as_json(row, take_turns(row.sides, turns, environment), today(), last)
     for text, figure in value["figures"].items():
         print(f"  {text}: {figure:.3g}", flush=True)
     return value
 
 
-def _merged(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """With what an earlier run on this machine measured in other rows."""
-    about: dict[str, Any] = {
-        "machine": machine(),
-        "date": time.strftime("%Y-%m-%d"),
-        "versions": _versions(),
-    }
-    old: dict[str, Any] = read_json(RESULTS) if RESULTS.exists() else {"rows": {}, "machine": ""}
-    kept: dict[str, Any] = old["rows"] if old["machine"] == about["machine"] else {}
-    return {**about, "rows": {**kept, **measured}}
+def _about_this_run() -> dict[str, Any]:
+    return {"machine": machine(), "versions": _versions()}
 
 
-def write_page(values: Mapping[str, Any], last: Mapping[str, Mapping[str, float]]) -> None:
+def _old_values(about: Mapping[str, Any], all_rows: bool) -> dict[str, Any]:
+    """The rows that an earlier run has left, which stay where they are not measured now.
+
+    Raises:
+        SystemExit: if a few rows were to take the place of another machine's whole table.
+    """
+    old: dict[str, Any] = read_json(RESULTS) if RESULTS.exists() else {"rows": {}, **about}
+    if old["machine"] == about["machine"]:
+        return dict(old["rows"])
+    if not all_rows:
+        raise SystemExit(
+            f"{RESULTS}: holds the figures of another machine ({old['machine']}), which cannot "
+            "stand beside this one's. Measure all rows, or move the file away."
+        )
+    return {}
+
+
+def _last_figures(this_machine: str) -> dict[str, dict[str, float]]:
+    """What the last committed run on this machine found; nothing, and a word why, without one."""
+    last = committed()
+    if last is None:
+        print(f"Git has no committed {RESULTS}: there is no last run to compare with.")
+    elif last["machine"] != this_machine:
+        print(f"The last committed run was on another machine ({last['machine']}).")
+    else:
+        return _figures(last, last["rows"])
+    return {}
+
+
+def write_page(values: Mapping[str, Any]) -> None:
     """RESULTS.md and its figure; the last comparison of results stands below."""
     rows = with_scans(ROWS)
     growing = [row for row in rows if row.growth and row.name in values["rows"]]
@@ -114,19 +154,22 @@ def write_page(values: Mapping[str, Any], last: Mapping[str, Mapping[str, float]
             draw(growing, results).savefig(temporary, format="png", dpi=100)
     right = [section(read_json(parity.RESULTS))] if parity.RESULTS.exists() else []
     with replacing(PAGE) as temporary:
-        text = "\n".join([page(rows, values, last, _about(values)), *right])
+        text = "\n".join([page(rows, values, _about(values)), *right])
         temporary.write_text(text, encoding="utf-8")
 
 
 def committed() -> dict[str, Any] | None:
     """The last committed run, None if there was none."""
-    command = ["git", "show", f"HEAD:{RESULTS.as_posix()}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return json.loads(done.stdout) if done.returncode == 0 else None
+    command = ["git", "show", f"HEAD:./{RESULTS.as_posix()}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return dict(json.loads(done.stdout))
 
 
-def _figures(values: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    return {name: row["figures"] for name, row in values["rows"].items()}
+def _figures(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, dict[str, float]]:
+    return {name: values["rows"][name]["figures"] for name in names if name in values["rows"]}
 
 
 def _versions() -> dict[str, str]:
@@ -142,8 +185,20 @@ def _versions() -> dict[str, str]:
 
 
 def _about(values: Mapping[str, Any]) -> str:
+    """The machine, the versions, and when: rows may have been measured on several days."""
     versions = ", ".join(f"{name} {version}" for name, version in values["versions"].items())
-    return f"{values['machine']}; Python {sys.version.split()[0]}; {versions}; {values['date']}."
+    days: dict[str, list[str]] = {}
+    for name, row in values["rows"].items():
+        days.setdefault(row["date"], []).append(name)
+    newest = max(days, default="")
+    earlier = [f"{', '.join(days[day])} on {day}" for day in sorted(days) if day != newest]
+    text = f"{values['machine']}; Python {sys.version.split()[0]}; {versions}; {newest}"
+    return "; ".join([text, *earlier]) + "."
+
+
+def today() -> str:
+    """The date."""
+    return time.strftime("%Y-%m-%d")
 
 
 if __name__ == "__main__":

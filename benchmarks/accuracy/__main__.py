@@ -69,7 +69,7 @@ class Comparison:
         today = time.strftime("%Y-%m-%d")
         interval = scores.confidence_interval or (scores.dice, scores.dice)
         score = scores.dice, interval, scores.cases
-        run = Run(system, minutes, steps, batch_size, *score, today, machine())
+        run = Run(system, minutes, steps, batch_size, *score, today, machine(), self.dataset.name)
         print(run.sentence(), flush=True)
         return run
 
@@ -77,9 +77,8 @@ class Comparison:
         """The commands of the README, with the defaults."""
         prepared, run = self.work / "prepared", self.work / f"run_{minutes:g}"
         plan, data = self.work / "plan.json", ["--data", str(self.dataset.root)]
-        if not prepared.exists():
-            _library("plan", *data, "--output", str(plan))
-            _library("preprocess", *data, "--plan", str(plan), "--results", str(prepared))
+        _library("plan", *data, "--output", str(plan))
+        _library("preprocess", *data, "--plan", str(plan), "--results", str(prepared))
         limit = ("--time-limit", str(minutes), "--fold", "0", "--overwrite")
         _library("train", "--data", str(prepared), "--results", str(run), *limit)
         predicted = _empty(self.work / f"predicted_{minutes:g}")

@@ -1,6 +1,6 @@
 """Runs of the accuracy comparison: kept as JSON, shown as a page and a figure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from nnunet_lib.files import as_tuples, read_json, replacing, write_json
 
 RESULTS = Path("benchmarks/accuracy.json")
 PAGE, FIGURE = "ACCURACY.md", "accuracy.png"
+GOALS_OF = "Hippocampus"
 GOALS = {5.0: 0.865, 15.0: 0.885, 45.0: 0.89}
-"""Mean Dice to reach after so many minutes; the last is what nnU-Net publishes after a full
+"""Mean Dice to reach on it after so many minutes; the last is what nnU-Net publishes after a full
 training on a GPU (five folds, all 260 cases; Isensee et al. 2021)."""
 FINE = 0.84
 """Where the finer of the figure's two axes begins."""
@@ -33,7 +34,8 @@ class Run:
         interval: 95% confidence interval of that mean.
         cases: how many validation cases.
         date: when.
-        machine: its processor; empty for runs from before it was noted.
+        machine: its processor, cores and memory.
+        dataset: what it learned from.
     """
 
     system: str
@@ -44,7 +46,8 @@ class Run:
     interval: tuple[float, float]
     cases: int
     date: str
-    machine: str = ""
+    machine: str
+    dataset: str
 
     def sentence(self) -> str:
         """The run on one line."""
@@ -62,11 +65,14 @@ def read_runs(path: Path) -> tuple[Run, ...]:
 
 
 def add_run(run: Run, path: Path) -> None:
-    """Put the run in the place of an earlier one of the same system and time."""
-    key = run.system, run.minutes
-    others = [old for old in read_runs(path) if (old.system, old.minutes) != key]
-    ordered = sorted([*others, run], key=lambda one: (one.minutes, one.system))
+    """Put the run in the place of an earlier one of the same system, time, data and machine."""
+    others = [old for old in read_runs(path) if _key(old) != _key(run)]
+    ordered = sorted([*others, run], key=_key)
     write_json(path, [asdict(one) for one in ordered])
+
+
+def _key(run: Run) -> tuple[str, str, float, str]:
+    return run.dataset, run.machine, run.minutes, run.system
 
 
 def write_page(path: Path) -> None:
@@ -84,31 +90,38 @@ def page(runs: Sequence[Run]) -> str:
         "# Learning per minute",
         "",
         "Mean foreground Dice on the validation cases of fold 0, after so much wall time of "
-        "training on two processor cores. A faster machine fits more steps into it, so compare "
+        "training with all cores of the machine. A faster one fits more steps into it, so compare "
         "runs of one machine. Written by `make bench-accuracy`, never by hand. "
         "`benchmarks/accuracy/` says what each system was given.",
         "",
         f"![{alt_text(runs)}]({FIGURE})",
         "",
-        "| system | minutes | steps | batch | mean Dice (95% interval) | goal | cases | machine "
-        "| date |",
+        "| system | minutes | steps | batch | mean Dice (95% interval) | goal | dataset, cases "
+        "| machine | date |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     return "\n".join([*lines, *map(_row, runs), ""])
 
 
-def alt_text(runs: Iterable[Run]) -> str:
+def _curve(run: Run, runs: Sequence[Run]) -> str:
+    """Its system, and its data and machine where the runs have several."""
+    several = [name for name in ("dataset", "machine") if len({getattr(r, name) for r in runs}) > 1]
+    return ", ".join([run.system, *(getattr(run, name) for name in several)])
+
+
+def alt_text(runs: Sequence[Run]) -> str:
     """What the figure shows, in words."""
     best: dict[str, list[str]] = {}
     for run in sorted(runs, key=lambda one: one.minutes):
-        best.setdefault(run.system, []).append(f"{run.dice:.3f} after {run.minutes:g}")
+        best.setdefault(_curve(run, runs), []).append(f"{run.dice:.3f} after {run.minutes:g}")
     curves = "; ".join(f"{system}: {', '.join(points)}" for system, points in best.items())
     return f"Mean Dice against minutes of training. {curves}."
 
 
 def _row(run: Run) -> str:
     low, high = run.interval
-    goal = GOALS.get(run.minutes) if run.system == "nnunet_lib" else None
+    has_goal = (run.system, run.dataset) == ("nnunet_lib", GOALS_OF)
+    goal = GOALS.get(run.minutes) if has_goal else None
     outcome = "" if goal is None else f"{goal:g}: {'met' if run.dice >= goal else 'missed'}"
     cells = (
         run.system,
@@ -117,15 +130,15 @@ def _row(run: Run) -> str:
         str(run.batch_size),
         f"{run.dice:.4f} ({low:.3f} to {high:.3f})",
         outcome,
-        str(run.cases),
-        run.machine or "not noted",
+        f"{run.dataset}, {run.cases}",
+        run.machine,
         run.date,
     )
     return f"| {' | '.join(cells)} |"
 
 
 def draw(runs: Sequence[Run]) -> Figure:
-    """Dice against minutes, a line a system: whole, and from FINE on with the goals."""
+    """Dice against minutes, a line a system and machine: whole, and from FINE on with the goals."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     whole, fine = figure.subplots(1, 2)
     for axes in (whole, fine):
@@ -139,9 +152,9 @@ def draw(runs: Sequence[Run]) -> Figure:
 
 
 def _draw_curves(axes: Axes, runs: Sequence[Run]) -> None:
-    for number, system in enumerate(sorted({run.system for run in runs})):
-        own = [(run.minutes, run.dice) for run in runs if run.system == system]
-        (line,) = axes.plot(*zip(*own, strict=True), label=system)
+    for number, curve in enumerate(sorted({_curve(run, runs) for run in runs})):
+        own = [(run.minutes, run.dice) for run in runs if _curve(run, runs) == curve]
+        (line,) = axes.plot(*zip(*own, strict=True), label=curve)
         line.set(color=COLOURS[number % 4], marker=MARKERS[number % 4])
     ticks = sorted({run.minutes for run in runs})
     axes.set_xscale("log")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from benchmarks.parity.ours import FILES, Row, load, rows_of
 from benchmarks.parity.page import plan_lines
+from benchmarks.parity.problems import scan_problems
 from benchmarks.speed.pairs import PEERS
-from nnunet_lib.datasets import Dataset
+from nnunet_lib.datasets import Dataset, read_label, read_volume
 from nnunet_lib.files import write_json
 
 ANSWERS, RESULTS = Path("build/parity"), Path("benchmarks/parity.json")
@@ -43,8 +44,14 @@ def ask(folder: Path, scale: int, scan: tuple[Path, Path] | None) -> None:
 
 
 def scan_of(root: Path | None) -> tuple[Path, Path] | None:
-    """Image and label of a dataset's first training case."""
+    """Image and label of a dataset's first training case, if the plans of the problems fit it."""
     if root is None:
         return None
     case = Dataset.open(root).training[0]
-    return None if case.label is None else (case.images[0], case.label)
+    assert case.label is not None  # training cases have one
+    channels = read_volume(case.images).array.shape[-1]
+    known = min(problem.labels for _, problem in scan_problems())
+    if channels > 1 or read_label(case.label).array.max() >= known:
+        print(f"{root}: has several channels or more than {known} labels: its scan is not compared")
+        return None
+    return case.images[0], case.label

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.speed import inputs
+from benchmarks.speed.worker import After, Work
 from nnunet_lib.files import replacing
 from nnunet_lib.loading import AugmentationSettings
 
@@ -33,8 +34,11 @@ MAPS = (96, 128, 128)
 FOLDER = Path("build/benchmarks")
 CASES = 8
 PATCH = (64, 96, 80)
-DRAWN = 40
-"""Batches a turn: many more than any side has ready before its turn begins."""
+READY = 32
+"""Batches that are drawn before each turn and not measured: more than any side has ready. DALI
+draws 8 of them at once, and up to three such parts lie ready after a pause."""
+DRAWN = 80
+"""Batches a turn, which all sides then make as fast as they can."""
 
 FOREGROUND = 1 / 3
 
@@ -77,6 +81,16 @@ def in_words(settings: AugmentationSettings) -> str:
             *said,
         ]
     )
+
+
+def drawing(draw: Work) -> Work:
+    """Draw a turn's batches, when those that lay ready are used up."""
+    return After(lambda: _repeat(draw, READY), lambda: _repeat(draw, DRAWN))
+
+
+def _repeat(draw: Work, times: int) -> None:
+    for _ in range(times):
+        draw()
 
 
 def scan_of(shape: Shape, seed: int = 0) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.speed import data_inputs as data
 from benchmarks.speed import inputs
-from benchmarks.speed.worker import Work
+from benchmarks.speed.worker import After, Work
 from nnunet_lib.datasets import LabelMap, Volume
 from nnunet_lib.evaluation import dice, surface_scores
 from nnunet_lib.loading import (
@@ -25,6 +25,7 @@ from nnunet_lib.loading import (
 )
 from nnunet_lib.planning import Normalisation, Plan
 from nnunet_lib.preprocessing import preprocess_case
+from nnunet_lib.preprocessing.resampling import interpolation_matrix
 
 STEPS = 8
 
@@ -57,7 +58,12 @@ def _preprocessing(scan: data.Scan) -> Work:
         kernels=((3, 3, 3),),
         filters=(8,),
     )
-    return lambda: preprocess_case(image, plan, label)
+    return After(_forget_matrices, lambda: preprocess_case(image, plan, label))
+
+
+def _forget_matrices() -> None:
+    """Those of the case before: the next one seldom has its size."""
+    interpolation_matrix.cache_clear()
 
 
 def augmentation() -> Work:
@@ -82,7 +88,7 @@ def nnunet_augmentation_twin() -> Work:
 
 def _drawing(loader: Loader, transforms: AugmentationSettings) -> Work:
     batches = _batches(data.PATCH, loader, transforms)
-    return lambda: [next(batches) for _ in range(data.DRAWN)][-1][0].shape
+    return data.drawing(lambda: next(batches)[0])
 
 
 def _batches(
@@ -105,7 +111,7 @@ def augmentation_naive() -> Work:
     from benchmarks.speed.naive_dali import patches
 
     pipeline = patches(data.write_cases())
-    return lambda: [pipeline.run() for _ in range(data.DRAWN)][-1][0].shape()
+    return data.drawing(lambda: pipeline.run()[0])
 
 
 def loading_wait() -> Work:

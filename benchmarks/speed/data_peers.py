@@ -14,6 +14,7 @@ from benchmarks.speed.worker import Work
 from nnunet_lib.loading import AugmentationSettings
 
 torch.set_num_threads(2)
+SEED = 0
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -122,12 +123,19 @@ class _Patches(torch.utils.data.IterableDataset):
 
 
 def _drawing(make: Callable[[], Callable[[], Pair]], workers: int) -> Work:
+    torch.manual_seed(SEED)  # each worker process makes seeds of its own from it, NumPy's too
+    np.random.seed(SEED)
     ahead = 1 if workers else None
     loader = torch.utils.data.DataLoader(
         _Patches(make), batch_size=inputs.BATCH, num_workers=workers, prefetch_factor=ahead
     )
     batches = iter(loader)
-    return lambda: [next(batches) for _ in range(data.DRAWN)][-1][0].shape
+    return data.drawing(lambda: next(batches)[0])
+
+
+def _seed() -> int:
+    """A seed that differs between worker processes, and not between runs."""
+    return int(np.random.randint(2**31))
 
 
 def _batchgenerators(settings: AugmentationSettings) -> Callable[[], Pair]:
@@ -193,7 +201,7 @@ def _batchgenerators(settings: AugmentationSettings) -> Callable[[], Pair]:
 
 def _crops() -> Callable[[], Pair]:
     """Crops from memory-mapped files, as nnU-Net's loader takes them."""
-    random = np.random.default_rng()
+    random = np.random.default_rng(_seed())
     files = data.write_cases()
     cases = [tuple(np.load(path, mmap_mode="r")[..., 0] for path in pair) for pair in files]
     foreground = [[np.argwhere(label == value) for value in (1, 2)] for _, label in cases]
@@ -236,7 +244,8 @@ def _monai(settings: AugmentationSettings) -> Callable[[], Pair]:
         bg_indices_key="label_bg_indices",
     )
     transform = transforms.Compose([crop, *_monai_space(settings), *_monai_intensities(settings)])
-    random = np.random.default_rng()
+    transform.set_random_state(_seed())
+    random = np.random.default_rng(_seed())
 
     def draw() -> Pair:
         changed = transform(cases[random.integers(len(cases))])[0]

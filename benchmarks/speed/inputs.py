@@ -17,7 +17,7 @@ CLASSES = 3
 FILTERS = (32, 64, 128, 256)
 """The network of the pairs: 4 stages, two 3x3x3 convolutions each, instance norm, leaky ReLU."""
 HEADS = 3
-"""Decoder levels that learn, as in nnU-Net: all but the coarsest of 4."""
+"""Decoder levels that learn: all three that a network of 4 stages has."""
 HEAD_WEIGHTS = (4 / 7, 2 / 7, 1 / 7)
 IMAGE = (80, 112, 80)
 """27 windows of PATCH with an overlap of one half."""

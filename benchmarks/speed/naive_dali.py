@@ -20,7 +20,8 @@ LIST = data.NVIDIA
 def patches(files: Sequence[tuple[Path, Path]]) -> Any:
     """A built pipeline of batches, on two threads."""
     images, labels = ([str(path) for path in paths] for paths in zip(*files, strict=True))
-    pipeline = _graph(images, labels, batch_size=inputs.BATCH, num_threads=2, device_id=None)
+    options = {"batch_size": inputs.BATCH, "num_threads": 2, "device_id": None, "seed": 0}
+    pipeline = _graph(images, labels, **options)
     pipeline.build()
     return pipeline
 

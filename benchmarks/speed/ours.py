@@ -97,9 +97,13 @@ def logits_to_scan() -> Work:
 
 
 def whole_prediction() -> Work:
-    """The same scan, given in memory: normalised, predicted and brought back as labels."""
-    image = Volume(np.ones((*inputs.SCAN, 1), np.float32), np.eye(4), (1.0, 1.0, 1.0))
-    return lambda: predict_volume(lambda patches: ZEROS, image, PLAN, HALF).labels.shape
+    """The same scan, made anew: normalised, predicted and brought back as labels."""
+
+    def work() -> tuple[int, ...]:
+        image = Volume(np.ones((*inputs.SCAN, 1), np.float32), np.eye(4), (1.0, 1.0, 1.0))
+        return predict_volume(lambda patches: ZEROS, image, PLAN, HALF).labels.shape
+
+    return work
 
 
 def convolution() -> Work:

@@ -2,16 +2,25 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from statistics import median
 
-THREADS = "2"
+from benchmarks.speed.worker import CORES
+
 PEERS = Path(".venv-peers/bin/python")
-_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+_LIMITS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
 
 
 class WorkerError(RuntimeError):
@@ -66,7 +75,8 @@ class Worker:
         self.side = side
         python = str(PEERS) if side.peer else sys.executable
         self.command = [python, "-m", "benchmarks.speed.worker", side.work]
-        variables = os.environ | dict.fromkeys(_LIMITS, THREADS) | dict(environment or {})
+        self.told = dict(environment or {})
+        variables = os.environ | dict.fromkeys(_LIMITS, str(CORES)) | self.told
         if side.peer:
             variables.pop("PYTHONPATH", None)
         self.process = subprocess.Popen(
@@ -91,9 +101,10 @@ class Worker:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
+            told = [f"{name}={shlex.quote(value)}" for name, value in self.told.items()]
             raise WorkerError(
                 f"{self.side.name} ({self.side.work}) ended with code {self.process.wait()}. "
-                f"See why with: {' '.join(self.command)}"
+                f"See why with: {' '.join([*told, shlex.join(self.command)])}"
             )
         return dict(json.loads(line))
 
@@ -108,7 +119,8 @@ def take_turns(
 ) -> dict[str, Measured]:
     """Let every side do its work `turns` times, one after the other, all of them alive.
 
-    The order is turned round each time, so that nobody always follows the same one.
+    The order is drawn for each turn, the same in every run: so nobody always follows the same one,
+    nor finds the processor as that one leaves it.
 
     Args:
         sides: who does it.
@@ -120,8 +132,9 @@ def take_turns(
         for side in sides:
             workers.append(Worker(side, environment))
         found: dict[str, list[tuple[float, int]]] = {side.name: [] for side in sides}
-        for number in range(turns):
-            for worker in workers[:: 1 if number % 2 == 0 else -1]:
+        order = Random(0)
+        for _ in range(turns):
+            for worker in order.sample(workers, len(workers)):
                 found[worker.side.name].append(worker.turn())
     finally:
         for worker in workers:

@@ -11,8 +11,8 @@ from benchmarks.speed.pairs import Measured
 from benchmarks.speed.rows import Goal, Row, exponent
 
 NOISE = 0.25
-"""A figure may be worse than the last run's by this share before it counts as a drop: runs of one
-commit on one machine differed by up to so much."""
+"""A figure may be worse than the last run's by this share before it counts as a drop; one near zero
+by what its goal says. Ratios of one commit on one machine differed by up to so much."""
 Figures = Mapping[str, Mapping[str, float]]
 
 
@@ -29,14 +29,17 @@ def drops(rows: Sequence[Row], figures: Figures, last: Figures) -> Iterator[str]
             before = last.get(row.name, {}).get(goal.text)
             if goal.limit is None or before is None:
                 continue
-            if not goal.is_as_good_as(before, value, NOISE):
+            if goal.got_worse(before, value, NOISE):
                 yield f"{row.name}: {goal.text} is {value:.3g}, and was {before:.3g}."
 
 
-def as_json(row: Row, result: Mapping[str, Measured]) -> dict[str, Any]:
-    """Everything that was measured in one row."""
+def as_json(
+    row: Row, result: Mapping[str, Measured], date: str, last: Mapping[str, float]
+) -> dict[str, Any]:
+    """Everything that was measured in one row, when, and the figures of the run before."""
     sides = {name: asdict(measured) for name, measured in result.items()}
-    return {"figures": figures_of(row, result), "sides": sides}
+    figures = figures_of(row, result)
+    return {"date": date, "figures": figures, "last": dict(last), "sides": sides}
 
 
 def from_json(value: Mapping[str, Any]) -> dict[str, Measured]:
@@ -53,11 +56,11 @@ _SIDES = ("row", "side", "median", "spread", "turns", "growth (MiB)", "note")
 _HEAD = """# Side by side with others
 
 Written by `make bench`, never by hand. Every row does the same work with each library, on seeded
-data, two threads each; the processes are alive together and take turns. A ratio of times below 1
-says that this library needs less. A figure with a goal that gets worse by more than {noise:.0%}
-against the last committed run of the same machine fails the command: single runs differed by up to
-so much. Whether results agree stands at the end; `make bench-accuracy` compares what is learned in
-the same time.
+data, on the same two cores; the processes are alive together and take turns in drawn order. A ratio
+of times below 1 says that this library needs less. A figure with a goal that gets worse by more
+than {noise:.0%} against the last committed run of the same machine fails the command: single runs
+differed by up to so much. Figures near zero have a margin of their own. Whether results agree
+stands at the end; `make bench-accuracy` compares what is learned in the same time.
 
 {about}
 
@@ -72,15 +75,16 @@ at all.
 """
 _SOURCES = """## What the figures were made from
 
-Growth is how far the process's resident memory was at most above what it was before its first turn;
-spread is half the distance between the quartiles.
+Growth is how far the process's resident memory was at most above what it was before its first turn,
+and with ranks all that the largest of them held; spread is half the distance between the quartiles.
 """
 
 
-def page(rows: Sequence[Row], values: Mapping[str, Any], last: Figures, about: str) -> str:
+def page(rows: Sequence[Row], values: Mapping[str, Any], about: str) -> str:
     """RESULTS.md: the figures first, then what they were made from."""
     shown = [row for row in rows if row.name in values["rows"]]
     results = {row.name: from_json(values["rows"][row.name]) for row in shown}
+    last = {row.name: values["rows"][row.name].get("last", {}) for row in shown}
     growing = [row for row in shown if row.growth]
     pairs = [row for row in shown if not row.growth]
     parts = [
@@ -167,8 +171,7 @@ def _limit(goal: Goal) -> str:
 def _outcome(goal: Goal, value: float) -> str:
     if goal.limit is None:
         return ""
-    met = goal.is_as_good_as(goal.limit, value)
-    return "met" if met else f"**missed**. {goal.reason}".strip()
+    return "met" if goal.is_met_by(value) else f"**missed**. {goal.reason}".strip()
 
 
 def _seconds(value: float) -> str:

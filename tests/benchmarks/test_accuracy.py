@@ -6,8 +6,9 @@ import pytest
 
 from benchmarks.accuracy.page import FIGURE, PAGE, Run, add_run, page, read_runs, write_page
 
-OURS = Run("nnunet_lib", 5.0, 900, 2, 0.87, (0.86, 0.88), 40, "2026-01-01")
-PEER = Run("nnunetv2", 5.0, 12, 9, 0.31, (0.2, 0.42), 40, "2026-01-01")
+WHERE = ("2026-01-01", "Processor of 1998", "Hippocampus")
+OURS = Run("nnunet_lib", 5.0, 900, 2, 0.87, (0.86, 0.88), 40, *WHERE)
+PEER = Run("nnunetv2", 5.0, 12, 9, 0.31, (0.2, 0.42), 40, *WHERE)
 
 
 def test_a_run_takes_the_place_of_the_same_system_and_time_only(tmp_path):
@@ -26,14 +27,22 @@ def test_the_page_says_whether_the_goal_was_met(dice, word):
     assert f"| 0.865: {word} |" in row
 
 
-def test_goals_are_not_the_peers(tmp_path):
-    assert "missed" not in page([PEER])
+def test_goals_are_not_the_peers_nor_those_of_other_data():
+    assert "missed" not in page([PEER, replace(OURS, dice=0.1, dataset="Spleen")])
 
 
-def test_the_page_names_the_machine_of_each_run_or_says_that_it_was_not_noted():
-    first, second = page([OURS, replace(PEER, machine="Processor of 1998")]).splitlines()[-2:]
-    assert "| not noted |" in first
-    assert "| Processor of 1998 |" in second
+@pytest.mark.parametrize("other", [{"machine": "Processor of 2030"}, {"dataset": "Spleen"}])
+def test_runs_of_other_data_or_machines_stand_beside_and_have_curves_of_their_own(tmp_path, other):
+    path = tmp_path / "accuracy.json"
+    elsewhere = replace(OURS, dice=0.4, **other)
+    for run in (OURS, elsewhere):
+        add_run(run, path)
+    assert set(read_runs(path)) == {OURS, elsewhere}
+    (name,) = other.values()
+    text = page(read_runs(path))
+    assert f"nnunet_lib, {name}: 0.400 after 5" in text
+    assert f"nnunet_lib, {getattr(OURS, *other)}: 0.870 after 5" in text
+    assert "Processor of 1998 |" in text
 
 
 def test_page_and_figure_are_written_and_the_alt_text_tells_the_curve(tmp_path):
@@ -42,5 +51,6 @@ def test_page_and_figure_are_written_and_the_alt_text_tells_the_curve(tmp_path):
         add_run(run, path)
     write_page(path)
     text = (tmp_path / PAGE).read_text()
+    assert "Processor of 1998: 0.870" not in text  # one machine needs no name in the curve
     assert "nnunet_lib: 0.870 after 5, 0.890 after 15" in text
     assert (tmp_path / FIGURE).read_bytes().startswith(b"\x89PNG")

@@ -1,12 +1,18 @@
 """The runner: workers that are alive together and take turns, with toys for work."""
 
+import json
+import os
+import subprocess
 import sys
+import time
+from collections import Counter
+from itertools import pairwise
 
 import pytest
 
 from benchmarks.speed import pairs
 from benchmarks.speed.pairs import Measured, Side, WorkerError, take_turns
-from benchmarks.speed.worker import resident
+from benchmarks.speed.worker import CORES, SHORT, After, measure, resident
 
 
 def side(work, name=None, peer=False):
@@ -21,7 +27,7 @@ def test_every_side_has_its_turns_and_its_note():
     assert result["nap"].note == "slept"
 
 
-def test_the_order_turns_round_and_all_are_alive(monkeypatch):
+def test_each_side_follows_each_other_one_and_all_are_alive(monkeypatch):
     calls = []
 
     class Recorded(pairs.Worker):
@@ -40,8 +46,17 @@ def test_the_order_turns_round_and_all_are_alive(monkeypatch):
             assert self.process.returncode is not None
 
     monkeypatch.setattr(pairs, "Worker", Recorded)
-    take_turns([side("talk", "a"), side("talk", "b")], turns=2)
-    assert calls == [("a", 2), ("b", 2), ("b", 2), ("a", 2)]
+    sides = [side("talk", name) for name in "abc"]
+    take_turns(sides, turns=30)
+    assert {alive for _, alive in calls} == {3}
+    names = [name for name, _ in calls]
+    turns = [names[first : first + 3] for first in range(0, len(names), 3)]
+    assert all(sorted(turn) == ["a", "b", "c"] for turn in turns)
+    follows = Counter(pair for turn in turns for pair in pairwise(turn))
+    assert len(follows) == 6
+    assert min(follows.values()) >= 5  # of 60, 10 each on average
+    take_turns(sides, turns=30)
+    assert [name for name, _ in calls] == 2 * names
 
 
 def test_work_may_have_arguments_variables_and_figures_of_its_own():
@@ -69,8 +84,36 @@ def test_a_peer_runs_in_its_own_environment_without_our_path(monkeypatch, tmp_pa
 
 @pytest.mark.parametrize("work", ["fail", "missing"])
 def test_a_side_that_ends_is_named_with_the_command_that_shows_why(work):
-    with pytest.raises(WorkerError, match=rf"toys:{work}\) ended.*worker tests\.benchmarks"):
-        take_turns([side(work)], turns=1)
+    told = rf"toys:{work}\) ended.*TOY='a b' .*worker tests\.benchmarks"
+    with pytest.raises(WorkerError, match=told):
+        take_turns([side(work)], turns=1, environment={"TOY": "a b"})
+
+
+def test_what_is_done_first_is_not_measured_and_short_work_is_done_once_more():
+    calls = []
+    short = After(lambda: calls.append("first"), lambda: calls.append("work"))
+    measure(short, 0)
+    assert calls == ["first", "work"] * 2
+    calls.clear()
+    long = After(lambda: time.sleep(2 * SHORT), lambda: calls.append("work"))
+    assert measure(long, 0)["seconds"] < SHORT
+    calls.clear()
+    measure(lambda: (calls.append("work"), time.sleep(1.1 * SHORT)), 0)
+    assert calls == ["work"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux pins processes")
+def test_a_worker_keeps_to_two_cores():
+    program = (
+        "import os; from benchmarks.speed.worker import stay_on_cores;"
+        "os.sched_getaffinity = lambda _: {7, 3, 1, 5};"
+        "os.sched_setaffinity = lambda _, cores: print(cores); stay_on_cores()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == [1, 3]
+    assert CORES == 2
 
 
 def test_median_and_spread():

@@ -39,8 +39,9 @@ ROW = Row("work", "some work", tuple(Side(name, "m:f") for name in RESULT), 3, (
 LAST = {"work": {RATIO.text: 0.5, GROWTH.text: 3.0}}
 
 
-def rendered(last):
-    return page([ROW], {"rows": {"work": as_json(ROW, RESULT)}}, last, "Some machine.")
+def rendered(row=ROW, last=None, result=RESULT):
+    value = as_json(row, result, "2026-01-01", last or {})
+    return page([row], {"rows": {row.name: value}}, "Some machine.")
 
 
 def test_figures_compare_with_the_fastest_peer():
@@ -48,12 +49,12 @@ def test_figures_compare_with_the_fastest_peer():
 
 
 def test_what_was_measured_survives_its_file():
-    value = json.loads(json.dumps(as_json(ROW, RESULT)))
+    value = json.loads(json.dumps(as_json(ROW, RESULT, "2026-01-01", {})))
     assert from_json(value) == RESULT
 
 
 def test_the_page_shows_goal_outcome_reason_and_the_last_run():
-    lines = rendered({"work": {RATIO.text: 0.45}}).splitlines()
+    lines = rendered(last={RATIO.text: 0.45}).splitlines()
     assert f"| work | {RATIO.text} | 0.5 | 0.45 | ≤ 0.75 | met |" in lines
     missed = f"| work | {GROWTH.text} | 3 |  | ≤ 1.3 | **missed**. It keeps three copies. |"
     assert missed in lines
@@ -62,9 +63,7 @@ def test_the_page_shows_goal_outcome_reason_and_the_last_run():
 
 def test_a_goal_may_ask_for_more():
     goal = replace(RATIO, at_least=True)
-    text = page(
-        [replace(ROW, goals=(goal,))], {"rows": {"work": as_json(ROW, RESULT)}}, {}, "Some machine."
-    )
+    text = rendered(replace(ROW, goals=(goal,)))
     assert f"| work | {RATIO.text} | 0.5 |  | ≥ 0.75 | **missed**. |" in text
 
 
@@ -76,6 +75,16 @@ def test_a_planted_drop_is_told_and_noise_is_not(at_least, direction):
     assert "work" in sentence
     assert RATIO.text in sentence
     assert list(drops([row], {"work": {RATIO.text: worst - direction * 0.01}}, LAST)) == []
+
+
+@pytest.mark.parametrize(("at_least", "direction"), [(False, 1), (True, -1)])
+@pytest.mark.parametrize("before", [0.0, -0.01, 0.05])
+def test_a_figure_near_zero_drops_beyond_its_own_margin(at_least, direction, before):
+    goal = replace(RATIO, at_least=at_least, unsure=0.1)
+    row, last = replace(ROW, goals=(goal,)), {"work": {goal.text: before}}
+    for change, drop in ((0.0, 0), (0.09, 0), (-0.5, 0), (0.11, 1)):
+        figures = {"work": {goal.text: before + direction * change}}
+        assert len(list(drops([row], figures, last))) == drop
 
 
 def test_a_figure_without_goal_cannot_drop():
@@ -103,7 +112,7 @@ def test_growth_is_drawn_and_told():
     assert above.get_legend().get_texts()[0].get_text() == "k = 2.00"
     assert below.get_legend().get_texts()[0].get_text() in ("k = 0.00", "k = -0.00")
     assert "work: time ~ size^k, k = 2" in alt_text([row], {"growing": result})
-    text = page([row], {"rows": {"growing": as_json(row, result)}}, {}, "Some machine.")
+    text = rendered(row, result=result)
     assert text.index("How cost grows") < text.index("| growing | time ~ size^k, k | 2 |")
 
 

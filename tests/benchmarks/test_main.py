@@ -1,0 +1,105 @@
+"""The command: what it keeps, replaces, compares and says, with toys for rows."""
+
+import json
+import subprocess
+
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks.speed.pairs import Side
+from benchmarks.speed.rows import Goal, Row
+
+HERE = "Processor of 2030"
+
+
+def toy(name, work="report:3:4"):
+    goal = Goal("seconds", 5.0, lambda result: result["ours"].median)
+    return Row(name, f"toy {name}", (Side("ours", f"tests.benchmarks.toys:{work}"),), 1, (goal,))
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run the command in a folder of its own, on toy rows and a toy machine."""
+    monkeypatch.setenv("TOY", "5")
+    monkeypatch.setattr(command, "ROWS", (toy("first"), toy("second")))
+    monkeypatch.setattr(command, "ROW_NAMES", ("first", "second"))
+    monkeypatch.setattr(command, "PEERS", tmp_path)
+    monkeypatch.setattr(command, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(command, "PAGE", tmp_path / "RESULTS.md")
+    monkeypatch.setattr(command, "find_dataset", lambda _: None)
+    monkeypatch.setattr(command, "machine", lambda: HERE)
+    monkeypatch.setattr(command, "_versions", lambda: {"toys": "1.0"})
+    monkeypatch.setattr(command, "committed", lambda: None)
+
+    def start(*rows):
+        monkeypatch.setattr("sys.argv", ["benchmarks", "--rows", *rows])
+        command.main()
+        return json.loads((tmp_path / "results.json").read_text())
+
+    return start
+
+
+def test_rows_that_are_not_measured_keep_their_figures_and_their_day(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "today", lambda: "2026-01-01")
+    run("first", "second")
+    monkeypatch.setattr(command, "today", lambda: "2026-02-02")
+    values = run("second")
+    assert [row["date"] for row in values["rows"].values()] == ["2026-01-01", "2026-02-02"]
+    assert "2026-02-02; first on 2026-01-01." in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_a_few_rows_do_not_replace_another_machine_s_table(run, tmp_path, monkeypatch):
+    run("first", "second")
+    before = (tmp_path / "results.json").read_text()
+    monkeypatch.setattr(command, "machine", lambda: "Another processor")
+    with pytest.raises(SystemExit, match=f"another machine \\({HERE}\\).*Measure all rows"):
+        run("second")
+    assert (tmp_path / "results.json").read_text() == before
+    values = run("first", "second")
+    assert values["machine"] == "Another processor"
+
+
+def test_a_drop_against_the_last_run_here_fails_and_stands_in_the_page(run, tmp_path, monkeypatch):
+    last = {"machine": HERE, "rows": {"first": {"figures": {"seconds": 2.0}}}}
+    monkeypatch.setattr(command, "committed", lambda: last)
+    with pytest.raises(SystemExit, match="first: seconds is 3, and was 2"):
+        run("first")
+    assert "| first | seconds | 3 | 2 | ≤ 5 | met |" in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_another_machine_s_last_run_is_not_compared_with_and_that_is_said(
+    run, tmp_path, monkeypatch, capsys
+):
+    last = {"machine": "Another", "rows": {"first": {"figures": {"seconds": 2.0}}}}
+    monkeypatch.setattr(command, "committed", lambda: last)
+    run("first")
+    assert "another machine (Another)" in capsys.readouterr().out
+    assert "| first | seconds | 3 |  | ≤ 5 | met |" in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_a_row_that_fails_is_named_at_the_end_and_the_others_are_written(
+    run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(command, "ROWS", (toy("first", "fail"), toy("second")))
+    with pytest.raises(SystemExit, match=r"first: ours .*ended with code 1"):
+        run("first", "second")
+    assert "| second | seconds | 3 |" in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_outside_git_there_is_no_last_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert command.committed() is None
+    monkeypatch.setenv("PATH", "")
+    assert command.committed() is None
+
+
+def test_the_last_run_is_the_committed_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks/results.json").write_text('{"rows": {}}')
+    author = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    for words in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "run"]):
+        subprocess.run(["git", *words], check=True)
+    (tmp_path / "benchmarks/results.json").write_text("a newer run")
+    assert command.committed() == {"rows": {}}
