@@ -43,12 +43,14 @@ class Mistake:
         hint: what to think about, for whoever made it.
         gives: what the mistake makes of the inputs (by name); None if it only raises.
         raises: the exception's name by which the mistake is known, if it raises.
+        saying: a part of that exception's message, where other mistakes raise the same.
     """
 
     name: str
     hint: str
     gives: Callable[..., Any] | None = None
     raises: str = ""
+    saying: str = ""
 
 
 @dataclass(frozen=True)

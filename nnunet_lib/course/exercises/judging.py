@@ -225,8 +225,15 @@ _FAULTS: dict[str, Callable[[Exercise, Fault], str]] = {
 
 def _fault_hint(exercise: Exercise, fault: Fault) -> tuple[str, str]:
     """A hint for code that gave no results: of the exercise's own mistakes first."""
-    for mistake in exercise.mistakes:
-        if mistake.raises and mistake.raises == fault.exception:
+    raised = [one for one in exercise.mistakes if one.raises and one.raises == fault.exception]
+    for mistake in raised:
+        if mistake.saying and mistake.saying in fault.message:
+            return mistake.name, mistake.hint
+    for words, hint in _MESSAGE_HINTS.items():
+        if words in fault.message:
+            return words, hint
+    for mistake in raised:
+        if not mistake.saying:
             return mistake.name, mistake.hint
     if fault.exception in _EXCEPTION_HINTS:
         return fault.exception, _EXCEPTION_HINTS[fault.exception]
@@ -235,6 +242,12 @@ def _fault_hint(exercise: Exercise, fault: Fault) -> tuple[str, str]:
     return fault.kind, _KIND_HINTS.get(fault.kind, "")
 
 
+_MESSAGE_HINTS = {
+    "truth value of an array": (
+        "An array of several values is neither true nor false, so that `if`, `and` and `or` cannot "
+        "use it. Say what shall hold, with .all() or .any(), or compare with numpy functions."
+    ),
+}
 _EXCEPTION_HINTS = {
     "NameError": (
         "The check runs this cell alone, in a fresh process. Import in it what it needs, and call "

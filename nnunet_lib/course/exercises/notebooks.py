@@ -73,8 +73,11 @@ def read_notebook(path: Path) -> Any:
 
 
 def facts_of(folder: Path) -> tuple[Facts, ...]:
-    """The facts of a lesson's exercises, in the notebook's order."""
-    cells = read_notebook(folder / SOLUTION).cells
+    """The facts of a lesson's exercises, in the notebook's order.
+
+    From what learners have: a teacher may hand the exercises out without the solutions.
+    """
+    cells = read_notebook(folder / EXERCISE).cells
     return tuple(fact for cell in cells for fact in _facts(cell.source))
 
 
@@ -102,8 +105,10 @@ def solution_of(folder: Path, exercise: str) -> str:
     """The solution's source, without the marks and the stub.
 
     Raises:
-        InputError: if there is no such exercise.
+        InputError: if there is no such exercise, or no solutions were handed out.
     """
+    if not (folder / SOLUTION).exists():
+        raise InputError("The solutions are not here: your teacher has kept them.")
     cells = marked_cells(read_notebook(folder / SOLUTION))
     if exercise not in cells:
         raise InputError(f"There is no exercise {exercise!r}. This lesson has {', '.join(cells)}.")

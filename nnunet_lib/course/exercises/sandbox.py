@@ -28,6 +28,7 @@ from nnunet_lib.errors import InputError
 
 _LARGEST_RESULT = 2**28  # bytes
 _LARGEST_FILE = 2**26
+_ADDRESSES = 8 * 2**30  # bytes that an imported library may reserve and not use
 _SECONDS_BETWEEN_LOOKS = 0.02
 _MODULE = "exercise_cell"
 
@@ -119,8 +120,9 @@ def _confine(exercise: Exercise) -> None:
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, _LARGEST_FILE)
     _limit(resource.RLIMIT_CPU, int(exercise.seconds * (os.cpu_count() or 1)) + 5)
-    if not exercise.tensorflow:  # which reserves far more address space than it uses
-        _limit(resource.RLIMIT_AS, psutil.Process().memory_info().vms + exercise.memory)
+    if not exercise.tensorflow:  # which may reserve even more
+        now = psutil.Process().memory_info().vms
+        _limit(resource.RLIMIT_AS, now + _ADDRESSES + exercise.memory)
 
 
 def _limit(what: int, most: int) -> None:
@@ -203,8 +205,11 @@ def _fault(error: BaseException, path: Path, call: int) -> Fault:
 
 
 def _words(error: BaseException) -> str:
+    """The first line of its message, or the last where TensorFlow's AutoGraph puts a traceback."""
     try:
-        return (str(error).splitlines() or [""])[0].strip().rstrip(".")[:300]
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+        words = lines[-1] if lines[0].startswith("in user code") else lines[0]
+        return words.rstrip(".")[:300]
     except Exception:  # a learner's own exception may fail even at this
         return ""
 

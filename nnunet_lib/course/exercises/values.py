@@ -46,10 +46,14 @@ def plain(value: Any) -> Any:
 
 
 def _plain_array(array: np.ndarray) -> Any:
-    """Numbers of a kind that .npy knows; bfloat16, which it does not, becomes float32."""
+    """Numbers that .npy and JSON know: bfloat16 becomes float32, and longdouble float64."""
+    if array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(float).itemsize:
+        array = array.astype(float)
     if array.dtype.kind == "V" and array.dtype.names is None:
         array = array.astype(np.float32)
-    if array.dtype.kind not in "biufcU":
+    if array.dtype.kind == "c":
+        raise InputError("complex numbers")
+    if array.dtype.kind not in "biufU":
         raise InputError(f"an array of {array.dtype}")
     return array.item() if array.ndim == 0 else array
 
@@ -157,9 +161,20 @@ def _differences(got: Any, wanted: Any, tolerance: Tolerance, place: str) -> Ite
     elif isinstance(wanted, dict) and isinstance(got, dict) and wanted.keys() == got.keys():
         for key in wanted:
             yield from _differences(got[key], wanted[key], tolerance, f"{place}[{key!r}]")
+    elif isinstance(wanted, dict) and isinstance(got, dict):
+        yield f"the result{place} {_key_differences(got, wanted)}"
     elif not _equal(got, wanted, tolerance):
         where = f"result{place} is " if place else "the result is "
         yield f"{where}{describe(got)}, where {describe(wanted)} is right"
+
+
+def _key_differences(got: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Which keys a dictionary lacks, and which it has too many."""
+    missing = ", ".join(repr(key) for key in wanted if key not in got)
+    extra = ", ".join(repr(key) for key in got if key not in wanted)
+    parts = [f"lacks {_shortened(missing)}"] if missing else []
+    parts += [f"has {_shortened(extra)} too many"] if extra else []
+    return " and ".join(parts)
 
 
 def _array_differences(

@@ -1,4 +1,7 @@
-"""The process that runs and judges answers, so that nothing in a notebook can touch the verdict.
+"""The process that runs and judges answers, apart from the notebook and its kernel.
+
+No accident in a notebook can touch the verdict. An answer that sets out to can: it runs in a fork
+of this process, which knows the right results.
 
 `Checker` starts it and talks to it in lines of JSON. It reads the checks once, and forks for every
 answer, so that many can be checked in little time. Its own code never runs a learner's.

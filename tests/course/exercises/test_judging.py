@@ -1,8 +1,11 @@
 """The verdict says what holds, and its hint is the one that fits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from nnunet_lib.course.exercises.exercise import Mistake
 from nnunet_lib.course.exercises.judging import Verdict, judge
 from nnunet_lib.course.exercises.sandbox import Fault, Outcome
 
@@ -62,6 +65,23 @@ def test_an_exception_that_is_a_known_mistake_gets_its_hint(verdict):
     wrong = verdict(fault=fault)
     assert wrong.mistake == "index"
     assert wrong.problem.endswith("It happened in line 2 of the cell: `values[9]`")
+
+
+def test_a_mistake_may_be_known_by_what_its_exception_says(exercise):
+    known = (
+        Mistake("any", "Any of them.", raises="ValueError"),
+        Mistake("shape", "Which shapes?", raises="ValueError", saying="broadcast"),
+    )
+    exercise = replace(exercise, mistakes=known)
+
+    def mistake_of(message):
+        fault = Fault("error", message, "ValueError", 2, "", 0)
+        return judge("77.mean", exercise, SOURCE, CALLS, Outcome(fault=fault)).mistake
+
+    assert mistake_of("could not broadcast input array") == "shape"
+    assert mistake_of("math domain error") == "any"
+    ambiguous = "The truth value of an array with more than one element is ambiguous"
+    assert mistake_of(ambiguous) == "truth value of an array"
 
 
 @pytest.mark.parametrize(

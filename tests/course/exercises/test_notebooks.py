@@ -1,5 +1,7 @@
 """One source: marks, facts, and the exercise that a solution makes."""
 
+import shutil
+
 import nbformat
 import pytest
 
@@ -38,6 +40,15 @@ def test_the_two_versions_of_a_cell(lesson):
     ]
     with pytest.raises(InputError, match=r"This lesson has 77\.mean"):
         solution_of(lesson, "77.median")
+
+
+def test_a_lesson_may_be_handed_out_without_its_solutions(lesson, tmp_path):
+    folder = tmp_path / lesson.name
+    shutil.copytree(lesson, folder)
+    (folder / "solution.ipynb").unlink()
+    assert facts_of(folder) == facts_of(lesson)
+    with pytest.raises(InputError, match="your teacher has kept them"):
+        solution_of(folder, "77.mean")
 
 
 def test_the_exercise_leaves_out_marks_solutions_and_tagged_cells(lesson):

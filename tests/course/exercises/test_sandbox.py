@@ -35,6 +35,8 @@ def body(text):
         (body("return input('?')"), "EOFError", "EOF"),
         (body("return object()"), "strange", "a value of type object"),
         (body("return np.array([None])"), "strange", "an array of object"),
+        (body("return np.complex128(1)"), "strange", "gives complex numbers"),
+        (body("raise TypeError('in user code:\\n\\n  File x\\n  No dtype')"), "error", "No dtype"),
         (body("while True: pass"), "time", "more than 2 seconds"),
         ("while True: pass", "time", "more than 2 seconds"),
         (body("time.sleep(1000)"), "time", "more than 2 seconds"),
@@ -55,6 +57,12 @@ def test_it_is_told_what_happened_and_where(check, source, mistake, words):
     assert verdict.mistake == mistake
     assert "Traceback" not in verdict.problem
     assert verdict.hint or mistake in ("", "error")
+
+
+def test_addresses_that_are_reserved_and_not_used_are_no_memory(check):
+    """As a library reserves them that the exercise does not need, TensorFlow among them."""
+    text = "import mmap\nreserved = mmap.mmap(-1, 2**32)\nreturn np.longdouble(values.mean())"
+    assert check(body(text)).solved
 
 
 def test_printing_megabytes_does_no_harm(check):

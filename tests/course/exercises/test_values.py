@@ -39,20 +39,23 @@ def test_a_whole_number_beyond_64_bits_is_compared_as_any_other():
 
 def test_a_misnamed_part_beside_an_array_is_a_difference():
     got, wanted = ({name: 1, "x": np.zeros(3)} for name in ("b", "a"))
-    assert "is right" in difference(got, wanted, NEAR)
+    assert difference(got, wanted, NEAR) == "the result lacks 'a' and has 'b' too many"
 
 
 def test_what_becomes_plain():
     assert plain((1, (2.0,))) == [1, [2.0]]
     assert plain(np.float32(0.5)) == 0.5
     assert type(plain(np.array(3))) is int
+    assert type(plain(np.longdouble(0.5))) is float
     assert plain({1: 2}) == {"1": 2}
     np.testing.assert_array_equal(plain(Tensor()), [1.0, 2.0])
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, np.array([object()]), [lambda: 1], 1j])
+@pytest.mark.parametrize(
+    "value", [object(), {1, 2}, np.array([object()]), [lambda: 1], 1j, np.array(1j), np.array([1j])]
+)
 def test_what_is_no_data_is_refused(value):
-    with pytest.raises(InputError, match=r"a value of type|an array of"):
+    with pytest.raises(InputError, match=r"a value of type|an array of|complex numbers"):
         plain(value)
 
 
@@ -95,7 +98,9 @@ def test_other_bytes_are_refused(data):
         (np.array([1, np.nan]), np.array([1, 2]), "has nan at [1], where 2 is right (1 of 2"),
         (np.array([[1, 2], [3, 4.5]]), np.array([[1, 2], [3, 4]]), "has 4.5 at [1, 1], where 4"),
         ({"a": 1}, {"a": 2}, "result['a'] is 1, where 2 is right"),
-        ({"b": 1}, {"a": 1}, "keys 'b', where a dictionary with the keys 'a'"),
+        ({"b": 1}, {"a": 1}, "the result lacks 'a' and has 'b' too many"),
+        ([{"a": 1}], [{"a": 1, "b": 2, "c": 3}], "the result[0] lacks 'b', 'c'"),
+        ({"a": 1, "b": 2}, {"a": 1}, "the result has 'b' too many"),
         ([1, [2, 3]], [1, [2, 4]], "result[1][1] is 3, where 4 is right"),
         ([1], [1, 2], "the result is [1], where [1, 2] is right"),
         (np.array(["a"]), np.array(["b"]), "has a at [0], where b is right"),
