@@ -37,7 +37,7 @@ def training_forward(model: tf.keras.Model, xla: bool = False) -> Forward:
         return tf.nest.flatten(model(patches, training=True))
 
     if not xla:
-        return forward if _mixes_cases(model) else _case_by_case(forward)
+        return forward if _mixes_cases(model) else _CaseByCase(forward)
     return tf.function(forward, jit_compile=True, input_signature=[_any_number_of_patches(model)])
 
 
@@ -56,28 +56,34 @@ def as_network(model: tf.keras.Model, xla: bool = False, batch_size: int = 1) ->
     finest = tf.keras.Model(model.inputs, model.outputs[0])
     signature = [_any_number_of_patches(model)] if xla or batch_size > FEW_CASES else None
 
-    @tf.function(input_signature=signature, jit_compile=xla)
-    @_case_by_case
     def forward(patches: tf.Tensor) -> list[tf.Tensor]:
         return [finest(patches, training=False)]
 
+    compiled = tf.function(_CaseByCase(forward), input_signature=signature, jit_compile=xla)
+
     def network(patches: np.ndarray) -> np.ndarray:
-        return forward(tf.convert_to_tensor(patches, tf.float32))[0].numpy()
+        return compiled(tf.convert_to_tensor(patches, tf.float32))[0].numpy()
 
     return _in_batches_of(batch_size, network) if xla else network
 
 
-def _case_by_case(forward: Forward) -> Forward:
-    """The same for each case of a batch by itself, if there are few and their number is known."""
+class _CaseByCase:
+    """The same for each case of a batch by itself, if there are few and their number is known.
 
-    def one_by_one(patches: tf.Tensor) -> list[tf.Tensor]:
+    An object and no function within one: TensorFlow counts the graphs that it traces of one piece
+    of code, and would warn of an ensemble that it traces the same function again and again.
+    """
+
+    def __init__(self, forward: Forward) -> None:
+        self.forward = forward
+
+    def __call__(self, patches: tf.Tensor) -> list[tf.Tensor]:
+        """Patches (batch, *patch, channels) -> logits of each head, (batch, *grid, classes)."""
         cases = patches.shape[0]
         if cases is None or cases > FEW_CASES:
-            return forward(patches)
-        heads = zip(*(forward(case) for case in tf.split(patches, cases)), strict=True)
-        return [tf.concat(head, axis=0) for head in heads]  # (batch, *grid, classes) each
-
-    return one_by_one
+            return self.forward(patches)
+        heads = zip(*(self.forward(case) for case in tf.split(patches, cases)), strict=True)
+        return [tf.concat(head, axis=0) for head in heads]
 
 
 def _mixes_cases(model: tf.keras.Model) -> bool:

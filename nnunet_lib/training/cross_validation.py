@@ -146,7 +146,7 @@ def cross_validate(
     make_room(preprocessed, results, runs, settings, ranks)
     for fold, run in enumerate(runs):
         if show_progress and ranks.is_first:
-            tqdm.write(f"Fold {fold}, one of {len(runs)}: {run}")
+            tqdm.write(f"Fold {fold}, one of {len(runs)}")
         train(preprocessed, run, replace(settings, fold=fold), show_progress)
     folds = _folds_of(runs, preprocessed.identifiers, ranks)
     trials = [

@@ -92,6 +92,19 @@ def test_a_trained_network_of_any_norm_predicts_alike_after_loading(
     np.testing.assert_array_equal(network(patches(2)), as_network(model)(patches(2)))
 
 
+def test_tensorflow_does_not_take_an_ensemble_s_networks_for_one_that_is_traced_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    plan = replace(PLAN, filters=PLAN.filters[:2], strides=PLAN.strides[:2])
+    tf.get_logger().addHandler(caplog.handler)
+    try:
+        for _ in range(6):
+            as_network(build_unet(replace(plan, kernels=PLAN.kernels[:2])))(patches(1))
+    finally:
+        tf.get_logger().removeHandler(caplog.handler)
+    assert caplog.messages == []
+
+
 def test_batch_norm_predicts_a_case_alike_in_any_batch() -> None:
     model = build_unet(replace(PLAN, norm="batch"))
     training_forward(model)(tf.constant(patches(2)))
