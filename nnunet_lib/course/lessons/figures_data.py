@@ -10,6 +10,7 @@ from nnunet_lib.course.figures import (
     BLUE,
     GREEN,
     VERMILION,
+    add_legend,
     busiest_slice,
     draw_slice,
     new_figure,
@@ -20,20 +21,24 @@ from nnunet_lib.datasets import Volume
 _MARKERS = {"z": ("o", BLUE), "y": ("^", VERMILION), "x": ("x", GREEN)}
 
 
-def squashed_figure(image: np.ndarray, label: np.ndarray, spacing: Sequence[float]) -> Figure:
+def squashed_figure(
+    image: np.ndarray, label: np.ndarray, spacing: Sequence[float], labels: Sequence[str]
+) -> Figure:
     """A coronal slice drawn twice: as if voxels were cubes, and in millimetres.
 
     Args:
         image: intensities (z, y, x).
         label: label values (z, y, x).
         spacing: millimetres (z, y, x).
+        labels: the name of each label value.
     """
-    figure, axes = new_figure(1, 2, (4.0, 4.0))
+    figure, axes = new_figure(1, 2, (4.0, 4.3))
     index = busiest_slice(label, 1)
     for panel, steps in zip(axes[0], ((1.0, 1.0, 1.0), spacing), strict=True):
         draw_slice(panel, image, steps, label, "coronal", index)
     axes[0, 0].set(title="a voxel is a voxel", xlabel="x (voxels)", ylabel="z (voxels)")
     axes[0, 1].set(title="in millimetres")
+    add_legend(figure, labels)
     return figure
 
 
@@ -52,8 +57,8 @@ def orientation_figure(volumes: Sequence[Volume], point: np.ndarray) -> Figure:
         panel.plot(across, up, marker="+", markersize=18, markeredgewidth=2.5, color=VERMILION)
         panel.set(
             title=f"stored as {orientation(volume.affine)}: voxel [{z}, {y}, {x}]",
-            xlabel="last axis of the array (mm)",
-            ylabel="middle axis (mm)",
+            xlabel="third axis of the array, x (mm)",
+            ylabel="second axis, y (mm)",
         )
     return figure
 

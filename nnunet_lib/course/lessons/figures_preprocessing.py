@@ -14,6 +14,7 @@ from nnunet_lib.course.figures import (
     ORANGE,
     SKY_BLUE,
     VERMILION,
+    add_legend,
     busiest_slice,
     draw_slice,
     new_figure,
@@ -124,15 +125,18 @@ def labels_figure(
     return figure
 
 
-def before_and_after_figure(volume: Volume, label: np.ndarray, case: PreprocessedCase) -> Figure:
+def before_and_after_figure(
+    volume: Volume, label: np.ndarray, case: PreprocessedCase, labels: Sequence[str]
+) -> Figure:
     """A slice of the scan as read and one of the same case preprocessed, outlined.
 
     Args:
         volume: as read.
         label: its label values (z, y, x).
         case: the same, preprocessed and labelled.
+        labels: the name of each label value.
     """
-    figure, axes = new_figure(1, 2, (4.4, 4.6))
+    figure, axes = new_figure(1, 2, (4.4, 4.9))
     left, right = axes[0]
     draw_slice(left, volume.array[..., 0], volume.spacing, label)
     geometry = case.geometry
@@ -143,7 +147,8 @@ def before_and_after_figure(volume: Volume, label: np.ndarray, case: Preprocesse
     draw_slice(right, case.image[..., 0], spacing, case.label)
     left.set_title(f"as read: {' × '.join(map(str, volume.array.shape[:3]))} voxels")
     right.set_title(f"preprocessed: {' × '.join(map(str, case.image.shape[:3]))} voxels")
-    right.set(xlabel="last axis (mm)", ylabel="middle axis (mm)")
+    right.set(xlabel="third axis (mm)", ylabel="second axis (mm)")
+    add_legend(figure, labels)
     return figure
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from nnunet_lib.course.figures import BLUE, GREEN, ORANGE, VERMILION, new_figure
 from nnunet_lib.course.lessons.multi_gpu import (
@@ -117,6 +118,9 @@ def times_figure(measured: Mapping[int, Mapping[int, float]], costs: Mapping[int
         style = "-" if colour == BLUE else "--"
         panel.loglog(line, fitted, style, color=colour, label=f"{size} ranks, fitted")
     panel.set(xlabel="size of the tensor in bytes", ylabel="milliseconds")
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.yaxis.set_major_formatter("{x:g}")
+    panel.yaxis.set_minor_formatter(NullFormatter())
     panel.grid(alpha=0.3)
     panel.legend()
     return figure

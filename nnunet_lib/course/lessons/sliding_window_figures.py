@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from nnunet_lib.course.figures import (
@@ -23,6 +24,7 @@ from nnunet_lib.course.figures import (
 FloatArray = npt.NDArray[Any]
 _DARK = (BLUE, VERMILION, GREEN, PURPLE)  # lines on white
 _STYLES = ("-", "--", "-.", ":")  # windows differ by line, too, not by colour alone
+_INSIDE, _MARGIN = 0.016, 0.04  # of a picture's width
 
 
 def windows_figure(
@@ -31,34 +33,66 @@ def windows_figure(
     """The middle slice of a scan (a, b, c), and the windows that lie over it.
 
     One layer of windows along the first axis is drawn, because the others look the same from
-    here; in it, the first row in colour and the others as thin white lines.
+    here; in it, the first row in colour and the others as thin white lines. Those in colour are
+    drawn a little smaller, each than the one before, so that none hides another.
     """
-    figure, axes = new_figure(1, 1, (4.4, 4.8))
+    figure, axes = new_figure(1, 1, (4.4, 5.4))
     panel = axes[0, 0]
     middle = image.shape[0] // 2
     draw_slice(panel, image, spacing, index=middle)
     layer = [window for window in windows if window[0] == windows[0][0]]
     first = [window for window in layer if window[1] == layer[0][1]]
     for window in layer:
-        _draw_window(panel, window, spacing, edgecolor="white", linewidth=0.6)
+        _draw_window(panel, window, spacing, color="white", linewidth=0.6)
     for number, window in enumerate(first):
-        style = _STYLES[number % len(_STYLES)]
-        colour = LABEL_COLOURS[number % len(LABEL_COLOURS)]
-        _draw_window(panel, window, spacing, edgecolor=colour, linewidth=2.5, linestyle=style)
+        inside = _INSIDE * number * image.shape[2] * spacing[2]
+        _draw_window(panel, window, spacing, inside, linewidth=2.5, **_window_style(number))
     panel.set(xlabel="millimetres", ylabel="millimetres", title=f"windows over slice {middle}")
-    panel.autoscale_view()
+    height, width = (size * step for size, step in zip(image.shape[1:], spacing[1:], strict=True))
+    margin = _MARGIN * width
+    panel.set(xlim=(-margin, width + margin), ylim=(-margin, height + margin))
+    _add_window_legend(figure, len(first))
     return figure
 
 
+def _window_style(number: int) -> dict[str, Any]:
+    colour = LABEL_COLOURS[number % len(LABEL_COLOURS)]
+    return {"color": colour, "linestyle": _STYLES[number % len(_STYLES)]}
+
+
 def _draw_window(
-    panel: Axes, window: tuple[slice, ...], spacing: Sequence[float], **style: Any
+    panel: Axes,
+    window: tuple[slice, ...],
+    spacing: Sequence[float],
+    inside: float = 0.0,
+    **style: Any,
 ) -> None:
-    """The outline of one window, as its last two axes see it."""
-    (bottom, height), (left, width) = (
-        (edges.start * step, (edges.stop - edges.start) * step)
+    """The outline of one window, as its last two axes see it, so many millimetres inside."""
+    (bottom, top), (left, right) = (
+        (edges.start * step + inside, edges.stop * step - inside)
         for edges, step in zip(window[1:], spacing[1:], strict=True)
     )
-    panel.add_patch(Rectangle((left, bottom), width, height, fill=False, **style))
+    corner = (left, bottom)
+    panel.add_patch(Rectangle(corner, right - left, top - bottom, fill=False, **style))
+
+
+def _add_window_legend(figure: Figure, number: int) -> None:
+    """Name the lines of the first windows, on grey, as the scan is."""
+    handles = [
+        Line2D([], [], linewidth=2.5, label=f"window {each + 1}", **_window_style(each))
+        for each in range(number)
+    ]
+    legend = figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(number, 3),
+        handlelength=2.6,
+        columnspacing=1.2,
+        facecolor="#505050",
+        labelcolor="white",
+        title="each drawn a little smaller than the last",
+    )
+    legend.get_title().set_color("white")
 
 
 def shares_figure(shares: dict[str, FloatArray], spacing: float) -> Figure:

@@ -246,11 +246,18 @@ def test_a_fingerprint_in_which_large_structures_weigh_more_is_noticed(dataset, 
 # Figures
 
 
+def names_in(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
 def test_figures_draw_millimetres_and_mark_the_point(dataset, tmp_path):
     volume = read_volume([image_of(dataset, 0)])
     label = read_label(dataset.training[0].label)
-    squashed = figures_data.squashed_figure(volume.array[..., 0], label.array, volume.spacing)
+    squashed = figures_data.squashed_figure(
+        volume.array[..., 0], label.array, volume.spacing, dataset.labels
+    )
     in_voxels, in_mm = squashed.axes[:2]
+    assert names_in(squashed) == list(dataset.labels[1:])
     assert in_voxels.get_ylim()[1] == volume.array.shape[0]
     assert in_mm.get_ylim()[1] == pytest.approx(volume.array.shape[0] * volume.spacing[0])
     point = lesson.place_of(volume.affine, (9, 17, 21))

@@ -296,7 +296,10 @@ def test_both_interpolations_pass_by_the_voxels():
 
 def test_a_case_is_drawn_as_large_after_preprocessing_as_its_box_was(volumes, label, plan):
     case = preprocess_case(volumes[0], plan, label)
-    _, right = figures.before_and_after_figure(volumes[0], label.array, case).axes
+    names = ("background", "front", "back")
+    figure = figures.before_and_after_figure(volumes[0], label.array, case, names)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["front", "back"]
+    _, right = figure.axes
     (_, _), (y0, y1), (x0, x1) = case.geometry.box
     assert right.get_xlim()[1] == pytest.approx((x1 - x0) * volumes[0].spacing[2])
     assert right.get_ylim()[1] == pytest.approx((y1 - y0) * volumes[0].spacing[1])

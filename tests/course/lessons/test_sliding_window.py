@@ -298,8 +298,14 @@ def test_smaller_windows_keep_the_weights_and_the_strides(tmp_path):
 def test_figures_have_a_panel_for_each_thing_shown():
     image = lesson.random_image((12, 20, 16), 1)[..., 0]
     laid = windows.windows_of(image.shape, (8, 12, 8), 0.5)
-    (panel,) = windows_figure(image, (1.0, 1.0, 2.0), laid).axes
+    figure = windows_figure(image, (1.0, 1.0, 2.0), laid)
+    (panel,) = figure.axes
     assert len(panel.patches) == 3 * 3 + 3  # all of a layer, and its first row again
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["window 1", "window 2", "window 3"]
+    tops = {one.get_y() + one.get_height() for one in panel.patches[-3:]}
+    assert len(tops) == 3  # no line hides another
+    assert panel.get_xlim()[0] < 0 < 32 < panel.get_xlim()[1]  # nor does the frame
     lines = shares_figure({"constant": lesson.shares(60, 40, 0.5, "constant")}, 1.0).axes[0].lines
     assert len(lines) == 2
     maps = [Map("one", image[3], ((12,), (8,))), Map("two", image[3])]
