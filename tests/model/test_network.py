@@ -95,11 +95,11 @@ def test_a_trained_network_of_any_norm_predicts_alike_after_loading(
 def test_tensorflow_does_not_take_an_ensemble_s_networks_for_one_that_is_traced_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    plan = replace(PLAN, filters=PLAN.filters[:2], strides=PLAN.strides[:2])
+    small = {name: getattr(PLAN, name)[:2] for name in ("filters", "strides", "kernels")}
     tf.get_logger().addHandler(caplog.handler)
     try:
         for _ in range(6):
-            as_network(build_unet(replace(plan, kernels=PLAN.kernels[:2])))(patches(1))
+            as_network(build_unet(replace(PLAN, **small)))(patches(1))
     finally:
         tf.get_logger().removeHandler(caplog.handler)
     assert caplog.messages == []
