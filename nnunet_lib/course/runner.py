@@ -10,7 +10,6 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -20,14 +19,14 @@ import nbformat
 import papermill
 import psutil
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
-from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
 from nnunet_lib.course import profiles
 from nnunet_lib.course.claims import TABLE_HEADS, Claim, audit, collect, table_rows
 from nnunet_lib.course.datasets import PHANTOM, find_dataset
-from nnunet_lib.course.output import WIDGET_MIME, text_table
+from nnunet_lib.course.output import text_table
+from nnunet_lib.course.pages import export_page
 from nnunet_lib.deployment.probes import KERNEL
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import replacing, write_json
@@ -136,10 +135,10 @@ def run_course(
     parameters = {"PROFILE": profile, "DATASET": place, "SEED": seed}
     kernel = find_kernel()
     output.mkdir(parents=True, exist_ok=True)
-    results = []
+    results, pages = [], frozenset(path.stem for path in paths)
     for number, path in enumerate(paths, start=1):
         title = f"[{number}/{len(paths)}] {path.stem}"
-        results.append(_run_notebook(path, output, parameters, kernel, title))
+        results.append(_run_notebook(path, output, parameters, kernel, title, pages))
     summary = Summary(profile, dataset, seed, tuple(results))
     summary.save(output)
     return summary
@@ -196,7 +195,12 @@ def _require_own_results(paths: Sequence[Path], output: Path) -> None:
 
 
 def _run_notebook(
-    path: Path, output: Path, parameters: Mapping[str, Any], kernel: str, title: str
+    path: Path,
+    output: Path,
+    parameters: Mapping[str, Any],
+    kernel: str,
+    title: str,
+    pages: frozenset[str],
 ) -> NotebookResult:
     """Run one notebook and keep all that can be learnt from it, whether it fails or not."""
     executed = output / path.name
@@ -210,7 +214,7 @@ def _run_notebook(
     notebook = _read(executed)
     if trace is not None:
         trace_file.write_text(trace + "\n", encoding="utf-8")
-    _export_page(notebook, executed.with_suffix(".html"))
+    export_page(notebook, executed.with_suffix(".html"), path, pages)
     problems = _problems(notebook, parameters, trace)
     status = "failed" if problems else "passed"
     memory = round(peak[0] / _MEBIBYTE, 1)
@@ -267,29 +271,6 @@ def _profile_problems(notebook: NotebookNode, profile: str) -> tuple[str, ...]:
         return ()
     shown = ", ".join(sorted(used)) or "none"
     return (f"PROFILE={profile} had no effect: the notebook used {shown} (use_profile).",)
-
-
-def _export_page(notebook: NotebookNode, page: Path) -> None:
-    """Write the executed notebook as one HTML page.
-
-    Widgets stay out: without a kernel they show nothing, and to draw them a page would load
-    scripts from the network. What stands beside one in an output, as the slice viewer's montage
-    does, takes its place; a progress bar has nothing but words beside it, and goes.
-    """
-    still = deepcopy(notebook)
-    still.metadata.pop("widgets", None)
-    for cell in still.cells:
-        if "outputs" in cell:
-            cell["outputs"] = [output for output in cell["outputs"] if _without_widget(output)]
-    body, _ = HTMLExporter().from_notebook_node(still)
-    with replacing(page) as temporary:
-        temporary.write_text(body, encoding="utf-8")
-
-
-def _without_widget(output: NotebookNode) -> bool:
-    """Take the widget out of an output; whether the rest is worth showing."""
-    data = output.get("data", {})
-    return data.pop(WIDGET_MIME, None) is None or set(data) != {"text/plain"}
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 
 from nnunet_lib.course import runner
-from nnunet_lib.course.output import WIDGET_MIME
 from nnunet_lib.course.runner import CourseError, Summary, find_kernel, run_course
 from nnunet_lib.errors import InputError
 
@@ -216,22 +215,3 @@ def test_the_summary_passes_only_if_all_notebooks_do():
     good.require_success()
     with pytest.raises(CourseError, match="1 of 2 failed: 00"):
         bad.require_success()
-
-
-def test_a_page_shows_what_stands_beside_a_widget_but_no_widgets(tmp_path):
-    def display(**data):
-        return nbformat.v4.new_output("display_data", {WIDGET_MIME: {"model_id": "x"}, **data})
-
-    bar = display(**{"text/plain": "a bar"})
-    viewer = display(**{"text/plain": "a scan", "text/html": "<b>a montage</b>"})
-    text = nbformat.v4.new_output("stream", text="what was printed")
-    cell = nbformat.v4.new_code_cell("work()", outputs=[bar, viewer, text])
-    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {}})
-    runner._export_page(notebook, tmp_path / "page.html")
-    page = (tmp_path / "page.html").read_text()
-    assert "what was printed" in page
-    assert "<b>a montage</b>" in page
-    assert "a bar" not in page
-    assert WIDGET_MIME not in page
-    kept = notebook.cells[0].outputs  # the executed copy keeps all
-    assert [WIDGET_MIME in output.get("data", {}) for output in kept] == [True, True, False]
