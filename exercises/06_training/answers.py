@@ -269,6 +269,21 @@ def adam(gradients, rate):
     return np.array(path)
 
 
+# %% 06.adam | mistake: one array
+import numpy as np
+
+
+def adam(gradients, rate):
+    m, v, w = np.zeros((3, gradients.shape[1]))
+    path = []
+    for t, g in enumerate(gradients, 1):
+        m = 0.9 * m + 0.1 * g
+        v = 0.999 * v + 0.001 * g**2
+        w -= rate * (1 - 0.999**t) ** 0.5 / (1 - 0.9**t) * m / (np.sqrt(v) + 1e-7)
+        path.append(w)
+    return np.array(path)
+
+
 # %% 06.adam | mistake: no root
 import numpy as np
 
@@ -410,6 +425,78 @@ def read_curve(seen, held_out):
     if best == len(held_out) - 1:
         return "unfinished", best
     if held_out[-1] > 1.05 * held_out[0]:
+        return "overfitting", best
+    return "remembering", best
+
+
+# %% 06.curve | mistake: absolute rise
+def read_curve(seen, held_out):
+    best = held_out.index(min(held_out))
+    if seen[-1] > 0.9 * seen[0]:
+        return "not learning", best
+    if best == len(held_out) - 1:
+        return "unfinished", best
+    if held_out[-1] - held_out[best] > 0.05:
+        return "overfitting", best
+    return "remembering", best
+
+
+# %% 06.curve | mistake: any later point
+def read_curve(seen, held_out):
+    best = held_out.index(min(held_out))
+    if seen[-1] > 0.9 * seen[0]:
+        return "not learning", best
+    if best == len(held_out) - 1:
+        return "unfinished", best
+    if max(held_out[best:]) > 1.05 * held_out[best]:
+        return "overfitting", best
+    return "remembering", best
+
+
+# %% 06.curve | mistake: any point
+def read_curve(seen, held_out):
+    best = held_out.index(min(held_out))
+    if seen[-1] > 0.9 * seen[0]:
+        return "not learning", best
+    if best == len(held_out) - 1:
+        return "unfinished", best
+    if max(held_out) > 1.05 * held_out[best]:
+        return "overfitting", best
+    return "remembering", best
+
+
+# %% 06.curve | mistake: lowest and highest seen
+def read_curve(seen, held_out):
+    best = held_out.index(min(held_out))
+    if min(seen) > 0.9 * max(seen):
+        return "not learning", best
+    if best == len(held_out) - 1:
+        return "unfinished", best
+    if held_out[-1] > 1.05 * held_out[best]:
+        return "overfitting", best
+    return "remembering", best
+
+
+# %% 06.curve | mistake: lowest seen
+def read_curve(seen, held_out):
+    best = held_out.index(min(held_out))
+    if min(seen) > 0.9 * seen[0]:
+        return "not learning", best
+    if best == len(held_out) - 1:
+        return "unfinished", best
+    if held_out[-1] > 1.05 * held_out[best]:
+        return "overfitting", best
+    return "remembering", best
+
+
+# %% 06.curve | mistake: highest seen
+def read_curve(seen, held_out):
+    best = held_out.index(min(held_out))
+    if seen[-1] > 0.9 * max(seen):
+        return "not learning", best
+    if best == len(held_out) - 1:
+        return "unfinished", best
+    if held_out[-1] > 1.05 * held_out[best]:
         return "overfitting", best
     return "remembering", best
 

@@ -297,6 +297,12 @@ ADAM = Exercise(
             gives=lambda gradients, rate: np.full(gradients.shape, np.nan).tolist(),
         ),
         Mistake(
+            "one array",
+            "Your rows are all equal: they are one array, which `-=` goes on changing. Note a copy "
+            "of it, or make a new array in each update.",
+            gives=lambda gradients, rate: as_means(gradients, rate)[-1:] * len(gradients),
+        ),
+        Mistake(
             "no correction",
             "m and v are right. What is missing is the fraction in front: they start at 0, and are "
             "too small at first.",
@@ -351,37 +357,65 @@ WORDS = ("not learning", "unfinished", "overfitting", "remembering")
 def draw_curves(rng):
     """Each kind at least once, with a dip in the held-out loss before its lowest point.
 
-    Where a run is "stuck", it learns nothing, and the held-out loss rises nevertheless.
+    Where a run is "stuck", it learns nothing, and the held-out loss rises nevertheless. After a
+    "hump" the held-out loss comes back. Losses that overfit are small, others may be large. A run
+    with a "dip" or a "peak" in its seen losses learns nothing, though it may look as if it did.
     """
-    kinds = [*WORDS, "overfitting", "high", "stuck"]
+    kinds = [*WORDS, "overfitting", "high", "stuck", "hump", "dip", "peak"]
     return [draw_curve(rng, kind) for kind in rng.permutation(kinds)]
+
+
+FLAT = ("not learning", "dip", "peak", "stuck")
 
 
 def draw_curve(rng, kind):
     length = int(rng.integers(12, 17))
-    best = length - 1 if kind in ("unfinished", "not learning") else int(rng.integers(6, 9))
+    seen, held_out = draw_seen(rng, kind, length), draw_held_out(rng, kind, length)
+    size = {"remembering": rng.uniform(5, 9), "overfitting": rng.uniform(0.05, 0.08)}.get(kind, 1.0)
+    return {"seen": (size * seen).tolist(), "held_out": (size * held_out).tolist()}
+
+
+def draw_seen(rng, kind, length):
+    drop = 0.03 if kind in FLAT else rng.uniform(0.5, 0.7)
+    seen = rng.uniform(1.2, 1.6) * (1 - drop * np.linspace(0, 1, length))
+    seen[1:-1] *= rng.uniform(0.98, 1.02, length - 2)
+    seen[4] *= {"dip": 0.8, "peak": 1.2}.get(kind, 1.0)
+    return seen
+
+
+def draw_held_out(rng, kind, length):
+    best = length - 1 if kind in ("unfinished", *FLAT[:3]) else int(rng.integers(6, 9))
     points = np.arange(length)
-    drop = 0.03 if kind in ("not learning", "stuck") else rng.uniform(0.5, 0.7)
-    seen = rng.uniform(1.2, 1.6) * (1 - drop * points / (length - 1))
     falling = 1.0 - 0.06 * np.minimum(points, best)
-    rise = {"overfitting": 0.4, "stuck": 0.4, "remembering": 0.03, "high": 1.2}.get(kind, 0.0)
+    rise = {"overfitting": 0.4, "stuck": 0.4, "remembering": 0.03, "high": 1.2}.get(kind, 0.01)
     rising = rise * falling[best] * np.maximum(points - best, 0) / max(length - 1 - best, 1)
     held_out = rng.uniform(1.2, 1.5) * (falling + rising)
     held_out[2] *= 0.85  # a dip that does not last, and is not the lowest
-    return {"seen": seen.tolist(), "held_out": held_out.tolist()}
+    held_out[-3] *= 1.2 if kind == "hump" else 1.0
+    return held_out
 
 
-def reading(seen, held_out, best=None, against=None, words=WORDS):
-    """The table; `against` what held-out loss the last one is compared with."""
+def reading(seen, held_out, best=None, words=WORDS, **others):
+    """The table; `others` are rules that are put in the place of the right ones."""
     best = int(np.argmin(held_out)) if best is None else best
-    lowest = held_out[best] if against is None else against
     fits = {
         "not learning": seen[-1] / seen[0] > 0.9,
         "unfinished": best + 1 == len(held_out),
-        "overfitting": held_out[-1] / lowest > 1.05,
+        "overfitting": held_out[-1] / held_out[best] > 1.05,
         "remembering": True,
+        **others,
     }
     return next(word for word in words if fits[word]), best
+
+
+def overfits(rule):
+    """A mistake in nothing but the rule for overfitting, which takes the held-out losses."""
+    return lambda seen, held_out: reading(seen, held_out, overfitting=rule(held_out))
+
+
+def stands_still(rule):
+    """A mistake in nothing but the rule for "not learning", which takes the seen losses."""
+    return lambda seen, held_out: reading(seen, held_out, **{"not learning": rule(seen)})
 
 
 def in_order(*words):
@@ -392,6 +426,11 @@ def in_order(*words):
 _ORDER = (
     "The points are right, and so is each rule by itself. More than one may fit: the first of the "
     "list counts."
+)
+
+SEEN_ENDS = (
+    'The points are right. For "not learning", compare the *last* seen loss with the *first* '
+    "one. The lowest and the highest may be noise somewhere between."
 )
 
 CURVE = Exercise(
@@ -436,7 +475,40 @@ CURVE = Exercise(
             "against the first",
             "The points are right. You compare the last held-out loss with the first one. A run "
             "may overfit for long before it is as bad as at its start.",
-            gives=lambda seen, held_out: reading(seen, held_out, against=held_out[0]),
+            gives=overfits(lambda losses: losses[-1] / losses[0] > 1.05),
+        ),
+        Mistake(
+            "absolute rise",
+            "The points are right. But 0.05 is much where losses are small, and nothing where they "
+            "are large: the rule speaks of 1.05 *times* the lowest loss.",
+            gives=overfits(lambda losses: losses[-1] - min(losses) > 0.05),
+        ),
+        Mistake(
+            "any later point",
+            "The points are right. You call it overfitting if *any* point after the best one is "
+            "too high. The loss may come back: the rule asks for the last point.",
+            gives=overfits(lambda losses: max(losses[np.argmin(losses) :]) > 1.05 * min(losses)),
+        ),
+        Mistake(
+            "any point",
+            "The points are right. You call it overfitting if *any* point is too high, and at its "
+            "start each run is. The rule asks for the last point.",
+            gives=overfits(lambda losses: max(losses) > 1.05 * min(losses)),
+        ),
+        Mistake(
+            "lowest and highest seen",
+            SEEN_ENDS,
+            gives=stands_still(lambda losses: min(losses) > 0.9 * max(losses)),
+        ),
+        Mistake(
+            "lowest seen",
+            SEEN_ENDS,
+            gives=stands_still(lambda losses: min(losses) > 0.9 * losses[0]),
+        ),
+        Mistake(
+            "highest seen",
+            SEEN_ENDS,
+            gives=stands_still(lambda losses: losses[-1] > 0.9 * max(losses)),
         ),
         Mistake(
             "another order",
@@ -575,14 +647,18 @@ RESUME = Exercise(
 
 # 06.folds ------------------------------------------------------------------------------------
 
-FOLDS = 5
-
 
 def draw_patients(rng):
+    """Numbers of patients that cannot be cut into equal folds; a third come again and again.
+
+    So folds that are even in patients are not so in scans.
+    """
     calls = []
-    for _ in range(CALLS):
-        patients = [f"P{number}" for number in rng.choice(900, rng.integers(11, 15), replace=False)]
-        visits = rng.permutation([2, 3, *rng.integers(1, 4, len(patients) - 2)])
+    for folds in rng.permutation([3, 4, 5, 6, 7]).tolist():
+        number = 15 // folds * folds + int(rng.integers(1, folds))
+        patients = [f"P{number}" for number in rng.choice(900, number, replace=False)]
+        often = number // 3
+        visits = rng.permutation([*rng.integers(5, 9, often), *rng.integers(1, 3, number - often)])
         scans = [
             (f"{patient}_{visit}", patient)
             for patient, times in zip(patients, visits, strict=True)
@@ -590,7 +666,7 @@ def draw_patients(rng):
         ]
         rng.shuffle(scans)
         seed = int(rng.integers(1000))
-        calls.append({"scans": dict(scans), "folds": FOLDS, "seed": seed})
+        calls.append({"scans": dict(scans), "folds": folds, "seed": seed})
     return calls
 
 

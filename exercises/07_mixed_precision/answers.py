@@ -161,6 +161,25 @@ def train(weights, gradients, scale, growth, rate):
     return weights, scales
 
 
+# %% 07.scale | mistake: exact gradient
+import numpy as np
+
+
+def train(weights, gradients, scale, growth, rate):
+    weights, scales, good = weights.copy(), [], 0
+    for gradient in gradients:
+        scaled = (gradient * scale).astype(np.float16)
+        if np.isfinite(scaled).all():
+            weights -= rate * gradient
+            good += 1
+            if good == growth:
+                scale, good = scale * 2, 0
+        else:
+            scale, good = scale / 2, 0
+        scales.append(scale)
+    return weights, scales
+
+
 # %% 07.scale | mistake: NaN applied
 import numpy as np
 
@@ -408,6 +427,21 @@ def verdict(single, half, bound):
     return "not float16" if np.array_equal(single, half) else "agrees"
 
 
+# %% 07.verdict | mistake: last step for all
+import numpy as np
+
+
+def verdict(single, half, bound):
+    if not np.isfinite([single, half]).all():
+        return "not finite"
+    gap = abs(single[-1] - half[-1])
+    if gap > bound:
+        return "apart"
+    if half[0] - half[-1] <= bound:
+        return "not learnt"
+    return "agrees" if gap > 0 else "not float16"
+
+
 # %% 07.verdict | mistake: signed
 import numpy as np
 
@@ -503,6 +537,48 @@ def verdict(single, half, bound):
     if np.abs(single - half).max() > bound:
         return "apart"
     return "not float16" if np.array_equal(single, half) else "agrees"
+
+
+# %% 07.verdict | mistake: lowest loss
+import numpy as np
+
+
+def verdict(single, half, bound):
+    if not np.isfinite([single, half]).all():
+        return "not finite"
+    if np.abs(single - half).max() > bound:
+        return "apart"
+    if half[0] - half.min() <= bound:
+        return "not learnt"
+    return "not float16" if np.array_equal(single, half) else "agrees"
+
+
+# %% 07.verdict | mistake: nearly equal
+import numpy as np
+
+
+def verdict(single, half, bound):
+    if not np.isfinite([single, half]).all():
+        return "not finite"
+    if np.abs(single - half).max() > bound:
+        return "apart"
+    if half[0] - half[-1] <= bound:
+        return "not learnt"
+    return "not float16" if np.allclose(single, half) else "agrees"
+
+
+# %% 07.verdict | mistake: equal somewhere
+import numpy as np
+
+
+def verdict(single, half, bound):
+    if not np.isfinite([single, half]).all():
+        return "not finite"
+    if np.abs(single - half).max() > bound:
+        return "apart"
+    if half[0] - half[-1] <= bound:
+        return "not learnt"
+    return "not float16" if (single == half).any() else "agrees"
 
 
 # %% 07.verdict | mistake: the verdict is one of the five texts

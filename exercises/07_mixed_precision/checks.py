@@ -185,15 +185,16 @@ ROUNDED = Exercise(
 def draw_trainings(rng):
     """An overflow just before the scale would double, a long good run, a NaN, another good run.
 
-    Two kinds of weights: large ones, and such that their gradients are too small for float16.
+    Two kinds of weights: large ones, and such that their gradients are too small for float16. With
+    the scale these become the smallest numbers that it has, which are far apart.
     """
     calls = []
     for _ in range(CALLS):
         growth = int(rng.integers(2, 5))
         runs = (growth - 1, 2 * growth + 1, growth + 1)
         steps = sum(runs) + 2
-        sizes = np.repeat([1.0, 1e-7], 3)
-        gradients = rng.uniform(0.02, 0.1, (steps, 6)) * np.repeat([1.0, 2.5e-7], 3)
+        sizes = np.repeat([1.0, 3e-9], 3)
+        gradients = rng.uniform(0.02, 0.1, (steps, 6)) * np.repeat([1.0, 7.5e-9], 3)
         gradients *= rng.choice([-1, 1], (steps, 6))
         gradients[runs[0], rng.integers(3)] = 1e6 * rng.choice([-1, 1])
         gradients[runs[0] + 1 + runs[1], rng.integers(3)] = np.nan
@@ -230,7 +231,7 @@ def trained(
     rate,
     good=lambda scaled: np.isfinite(scaled).all(),
     keep=lambda old, moved, ok: moved if ok else old,
-    unscale=lambda scaled, scale, after: scaled.astype(np.float32) / scale,
+    unscale=lambda scaled, scale, after, exact: scaled.astype(np.float32) / scale,
     next_state=lambda ok, count, growth: (1.0, count) if ok else (0.5, 0),
 ):
     """The loop, each habit of which can be replaced by a bad one."""
@@ -243,7 +244,7 @@ def trained(
             factor, count = next_state(ok, count, growth)
             if ok and count == growth:
                 factor, count = 2.0, 0
-            moved = weights - rate * unscale(scaled, scale, scale * factor)
+            moved = weights - rate * unscale(scaled, scale, scale * factor, gradient)
             weights, scale = keep(weights, moved, ok), scale * factor
             scales.append(scale)
     return weights, scales
@@ -286,7 +287,7 @@ SCALE = Exercise(
     function="train",
     draw=draw_trainings,
     reference=all_steps,
-    absolute=1e-12,
+    absolute=1e-14,
     hint="if np.isfinite(scaled).all(): subtract rate * scaled.astype(np.float32) / scale, count, "
     "and when the count is `growth`, double and count from 0. Else: halve, and count from 0.",
     properties=(
@@ -352,19 +353,28 @@ SCALE = Exercise(
             "not unscaled",
             "Skipping and scales are right. But the weights move thousands of times too far: what "
             "was the gradient multiplied by?",
-            gives=only(unscale=lambda scaled, scale, after: scaled.astype(np.float32)),
+            gives=only(unscale=lambda scaled, *others: scaled.astype(np.float32)),
         ),
         Mistake(
             "unscaled in float16",
             "You divide in float16, and what the scale has saved is rounded to zero again. First "
             "to float32, then divide.",
-            gives=only(unscale=lambda scaled, scale, after: scaled / scale),
+            gives=only(unscale=lambda scaled, scale, *others: scaled / scale),
         ),
         Mistake(
             "new scale",
             "Where the scale doubles, your step is half as long as it should be: you divide by "
             "the scale for the next step, and not by the one that this gradient was made with.",
-            gives=only(unscale=lambda scaled, scale, after: scaled.astype(np.float32) / after),
+            gives=only(
+                unscale=lambda scaled, scale, after, exact: scaled.astype(np.float32) / after
+            ),
+        ),
+        Mistake(
+            "exact gradient",
+            "Skipping and scales are right. But you move the weights by `gradient`, which stands "
+            "for what the network would give without rounding. What comes back from it is "
+            "`scaled`.",
+            gives=only(unscale=lambda scaled, scale, after, exact: exact),
         ),
     ),
 )
@@ -376,7 +386,7 @@ def draw_pairs(rng):
     """A pair of trainings for each verdict, more than one where there are several ways to it."""
     bound = float(rng.uniform(0.005, 0.02))
     makers = [good, with_nan, with_infinity, apart_within, apart_at_last, hardly_learnt]
-    makers += [equal, equal_and_flat, rising, apart_and_flat]
+    makers += [equal, equal_and_flat, rising, apart_and_flat, nearly_equal, equal_at_times, there]
     pairs = [makers[index](rng, bound) for index in rng.permutation(len(makers))]
     return [{"single": single, "half": half, "bound": bound} for single, half in pairs]
 
@@ -440,6 +450,29 @@ def apart_and_flat(rng, bound):
     return single, half
 
 
+def nearly_equal(rng, bound):
+    single, half = equal(rng, bound)
+    half[rng.integers(3, 9)] -= 1e-7
+    return single, half
+
+
+def equal_at_times(rng, bound):
+    """At the ends, too."""
+    single, half = good(rng, bound)
+    times = [0, int(rng.integers(3, 9)), -1]
+    half[times] = single[times]
+    return single, half
+
+
+def there(rng, bound):
+    """There and back again: both losses rise and fall between, and end where they began."""
+    single, half = good(rng, bound, fall=0.3)
+    for losses in (single, half):
+        losses[3:5] += 3 * bound
+        losses[6:8] -= 3 * bound
+    return single, half
+
+
 def by_step(single, half, bound):
     """Step by step, in plain Python."""
     pairs = list(zip(single.tolist(), half.tolist(), strict=True))
@@ -463,8 +496,20 @@ def judged(single, half, bound, finite=True, gap=lambda s, h: np.abs(s - h).max(
     return "agrees" if gap(single, half) > 0 else "not float16"
 
 
-def with_gap(gap):
-    return lambda single, half, bound: judged(single, half, bound, gap=gap)
+def called_equal(same, judge=by_step):
+    """By another question for equality."""
+
+    def gives(single, half, bound):
+        given = judge(single, half, bound)
+        if given not in ("agrees", "not float16"):
+            return given
+        return "not float16" if same(single, half) else "agrees"
+
+    return gives
+
+
+def with_gap(gap, same=np.array_equal):
+    return called_equal(same, lambda single, half, bound: judged(single, half, bound, gap=gap))
 
 
 def nan_agrees(single, half, bound):
@@ -489,6 +534,13 @@ def any_change(single, half, bound):
     return "not float16" if np.array_equal(single, half) else "agrees"
 
 
+def lowest_loss(single, half, bound):
+    given = by_step(single, half, bound)
+    if given != "not learnt" or half[0] - half.min() <= bound:
+        return given
+    return "not float16" if np.array_equal(single, half) else "agrees"
+
+
 def learning_first(single, half, bound):
     given = by_step(single, half, bound)
     return "not learnt" if given == "apart" and half[0] - half[-1] <= bound else given
@@ -498,6 +550,8 @@ def equality_first(single, half, bound):
     given = by_step(single, half, bound)
     return "not float16" if given == "not learnt" and np.array_equal(single, half) else given
 
+
+LAST_ALONE = "You compare the last losses alone. The trainings may have been apart in between."
 
 VERDICT = Exercise(
     function="verdict",
@@ -529,8 +583,16 @@ VERDICT = Exercise(
         ),
         Mistake(
             "last step",
-            "You compare the last losses alone. The trainings may have been apart in between.",
+            LAST_ALONE,
             gives=with_gap(lambda single, half: abs(single[-1] - half[-1])),
+        ),
+        Mistake(
+            "last step for all",
+            LAST_ALONE + " And two trainings are equal only if *all* losses are.",
+            gives=with_gap(
+                lambda single, half: abs(single[-1] - half[-1]),
+                same=lambda single, half: single[-1] == half[-1],
+            ),
         ),
         Mistake(
             "signed",
@@ -572,6 +634,23 @@ VERDICT = Exercise(
             "A training that stands still agrees with another one that stands still. Did the "
             "float16 loss fall by more than the bound?",
             gives=unasked,
+        ),
+        Mistake(
+            "lowest loss",
+            "You look for the lowest float16 loss anywhere. A loss may dip and come back: the "
+            "task asks for the first step and the last.",
+            gives=lowest_loss,
+        ),
+        Mistake(
+            "nearly equal",
+            "Losses that are nearly equal are what one hopes for from float16. Only if they are "
+            "*exactly* equal it was never switched on: np.allclose and the like are too generous.",
+            gives=called_equal(np.allclose),
+        ),
+        Mistake(
+            "equal somewhere",
+            "A single step with equal losses may be chance. *All* of them have to be equal.",
+            gives=called_equal(lambda single, half: (single == half).any()),
         ),
     ),
 )

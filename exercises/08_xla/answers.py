@@ -110,6 +110,43 @@ def launched(text):
     return re.findall(r" = \S+ ([\w-]+)\(", entry)
 
 
+# %% 08.entry | mistake: silent word anywhere
+def launched(text):
+    silent = {"parameter", "constant", "bitcast", "tuple", "get-tuple-element"}
+    entry = text[text.index("\nENTRY") :].split("\n}")[0]
+    found = []
+    for line in entry.splitlines():
+        if " = " in line and not any(word in line for word in silent):
+            found.append(line.split(" = ")[1].split(" ")[1].split("(")[0])
+    return found
+
+
+# %% 08.entry | mistake: silent word right of =
+def launched(text):
+    silent = {"parameter", "constant", "bitcast", "tuple", "get-tuple-element"}
+    entry = text[text.index("\nENTRY") :].split("\n}")[0]
+    found = []
+    for line in entry.splitlines():
+        if " = " in line:
+            right = line.split(" = ")[1]
+            if not any(word in right for word in silent):
+                found.append(right.split(" ")[1].split("(")[0])
+    return found
+
+
+# %% 08.entry | mistake: part of the word
+def launched(text):
+    silent = {"parameter", "constant", "bitcast", "tuple", "get-tuple-element"}
+    entry = text[text.index("\nENTRY") :].split("\n}")[0]
+    found = []
+    for line in entry.splitlines():
+        if " = " in line:
+            operation = line.split(" = ")[1].split(" ")[1].split("(")[0]
+            if not any(word in operation for word in silent):
+                found.append(operation)
+    return found
+
+
 # %% 08.entry | mistake: names
 def launched(text):
     silent = {"parameter", "constant", "bitcast", "tuple", "get-tuple-element"}

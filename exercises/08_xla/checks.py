@@ -101,6 +101,7 @@ TRAFFIC = Exercise(
 SILENT = ("parameter", "constant", "bitcast", "tuple", "get-tuple-element")
 LOUD = ("fusion", "reduce", "convolution", "sort", "custom-call", "transpose", "dot", "copy")
 NAMES = ("arg", "zero", "sum", "mean", "loop_fusion", "input", "norm", "leaky", "weights")
+NAMES += ("tuple_select", "constant_fold", "parameter_norm", "bitcast_add", "last_tuple")
 TYPES = ("f32[16,4]{1,0}", "f32[]", "f16[2,8,8]{2,1,0}", "(f32[16]{0},f32[])", "pred[4]{0}")
 _LINE = re.compile(r"\s+(ROOT )?%([\w-]+)\.\d+ = \S+ ([\w-]+)\(")
 
@@ -108,12 +109,13 @@ _LINE = re.compile(r"\s+(ROOT )?%([\w-]+)\.\d+ = \S+ ([\w-]+)\(")
 def draw_programs(rng):
     """The entry last, first or in the middle; its last instruction launched, or a tuple.
 
-    A launched operation has a hyphen, and one type in five is a tuple.
+    A launched operation has a hyphen, and one type in five is a tuple. As in real programs, names
+    left and right of an operation hold words that are operations, too.
     """
     calls = []
     for call in range(CALLS):
-        operations = [*rng.choice(LOUD, 3), "custom-call", "fusion", "fusion", *SILENT, "parameter"]
-        operations = rng.permutation(operations).tolist()
+        operations = [*rng.choice(LOUD, 3), "custom-call", "fusion", "fusion", "bitcast-convert"]
+        operations = rng.permutation([*operations, *SILENT, "parameter"]).tolist()
         operations += ["tuple" if call % 2 else str(rng.choice(LOUD))]
         entry = computation(rng, "ENTRY %main.9", operations)
         others = [
@@ -132,7 +134,8 @@ def computation(rng, title, operations):
     for place, operation in enumerate(operations):
         root = "ROOT " if place == len(operations) - 1 else ""
         name = rng.choice(NAMES)
-        operands = "0" if operation in ("parameter", "constant") else f"f32[16,4]{{1,0}} %{name}.1"
+        operand = rng.choice([*NAMES[:5], *SILENT])
+        operands = f"f32[16,4]{{1,0}} %{operand}.1" if operation not in SILENT[:2] else "0"
         note = rng.choice(["", ', metadata={op_type="Sub" op_name="chain/sub"}'])
         kind = rng.choice(TYPES)
         lines.append(f"  {root}%{name}.{numbers[place]} = {kind} {operation}({operands}){note}")
@@ -151,6 +154,14 @@ def read_entry(text, start="ENTRY", everywhere=False, to_the_end=False, root=Tru
         if inside and match and match[3] not in silent and (root or not match[1]):
             found.append(match[3])
     return found
+
+
+def without_silent_words(text, words=lambda line: line):
+    """The lines of which some part, which `words` gives, holds no silent word."""
+    entry = re.search(r"^ENTRY.*?^}", text, re.MULTILINE | re.DOTALL)[0]
+    lines = [line for line in entry.splitlines() if _LINE.match(line)]
+    kept = [line for line in lines if not any(word in words(line) for word in SILENT)]
+    return [_LINE.match(line)[3] for line in kept]
 
 
 def before_first_bracket(text):
@@ -203,6 +214,24 @@ ENTRY = Exercise(
             "You list what only holds or hands on, such as parameters and constants. Nothing is "
             "launched for those.",
             gives=lambda text: read_entry(text, silent=()),
+        ),
+        Mistake(
+            "silent word anywhere",
+            "Some launched operations are missing. A word such as `constant` may also stand in a "
+            "name, as in `%constant.5`. Find the line's operation first, then ask about it alone.",
+            gives=without_silent_words,
+        ),
+        Mistake(
+            "silent word right of =",
+            "Some launched operations are missing: those with an operand such as `%constant.5`. "
+            "Find the line's operation first, then ask about it alone.",
+            gives=lambda text: without_silent_words(text, lambda line: line.split(" = ")[1]),
+        ),
+        Mistake(
+            "part of the word",
+            "`bitcast-convert` is launched: only `bitcast` is not. Is the whole operation one of "
+            "the words, or does it merely hold one?",
+            gives=lambda text: without_silent_words(text, lambda line: _LINE.match(line)[3]),
         ),
         Mistake(
             "names",
@@ -741,6 +770,7 @@ FILLED = Exercise(
             "The program takes batches of one shape, and a real one would be compiled anew for "
             "this. Keep filling up, and look at what you do with the losses.",
             raises="ValueError",
+            saying="the program is compiled for",
         ),
     ),
 )

@@ -43,6 +43,18 @@ def bill(shape, patch, overlap, flips):
     return patches
 
 
+# %% 10.bill | mistake: whole steps, rounded up
+import math
+
+
+def bill(shape, patch, overlap, flips):
+    patches = 2 ** len(shape) if flips else 1
+    for size, length in zip(shape, patch):
+        step = math.ceil(length * (1 - overlap))
+        patches *= max(0, math.ceil((size - length) / step)) + 1
+    return patches
+
+
 # %% 10.bill | mistake: first window
 import numpy as np
 
@@ -498,3 +510,17 @@ def blend(answers, starts, weights, size):
         rows = np.column_stack([answer, np.ones(len(weights))])
         both[start : start + len(weights)] += rows * weights[:, None]
     return both[:, :-1] / both[:, -1:]
+
+
+# %% 10.blend | right: a little more, so as not to divide by zero
+import numpy as np
+
+
+def blend(answers, starts, weights, size):
+    total = np.zeros((size, answers[0].shape[1]))
+    counted = np.zeros(size)
+    for answer, start in zip(answers, starts, strict=True):
+        place = slice(start, start + len(weights))
+        total[place] += weights[:, None] * answer
+        counted[place] += weights
+    return total / (counted[:, None] + 1e-8)

@@ -17,7 +17,8 @@ CALLS = 5
 def draw_scans(rng):
     """In every call one axis that windows fit exactly, one that they do not, and a short one.
 
-    In the last call a step along the second one is half a voxel longer than a whole number.
+    In the last call steps along two axes are half a voxel longer than a whole number: along one
+    a shorter step takes one window more, along the other a longer step takes one less.
     """
     calls = []
     for call in range(CALLS):
@@ -30,7 +31,8 @@ def draw_scans(rng):
             length[2] - int(rng.integers(length[2] // 2, length[2])),
         ]
         if call == CALLS - 1:
-            length[1] += 1
+            length[:2] = length[0] + 1, length[1] + 1
+            size[0] = length[0] + 3 * length[0] // 2 + 1  # three steps and a bit more
             size[1] = length[1] + 3 * length[1] // 2  # three steps and a bit less
         order = rng.permutation(3)
         calls.append(
@@ -94,6 +96,17 @@ BILL = Exercise(
                 patch,
                 flips,
                 lambda s, p: math.ceil(max(0, s - p) / int(p * (1 - overlap))) + 1,
+            ),
+        ),
+        Mistake(
+            "whole steps, rounded up",
+            "Right where a step is a whole number of voxels. Half of a window of 17 is 8.5, and "
+            "with steps of 9 windows share less than half. Round the quotient, and nothing else.",
+            gives=lambda shape, patch, overlap, flips: paper(
+                shape,
+                patch,
+                flips,
+                lambda s, p: math.ceil(max(0, s - p) / math.ceil(p * (1 - overlap))) + 1,
             ),
         ),
         Mistake(
@@ -519,9 +532,11 @@ def voxelwise(take):
 
 
 def lies_between(result, **inputs):
+    """As exactly as results are compared: a weight of 1e-8 more does no harm."""
     low = voxelwise(lambda said, weights: said.min(axis=0))(**inputs)
     high = voxelwise(lambda said, weights: said.max(axis=0))(**inputs)
-    return bool(np.all((low - 1e-6 <= result) & (result <= high + 1e-6)))
+    inside = np.clip(result, low, high)
+    return np.allclose(result, inside, rtol=BLEND.relative, atol=BLEND.absolute)
 
 
 BLEND = Exercise(

@@ -23,6 +23,13 @@ def parts(cases, aside, folds, fold):
     return left[(fold + 1) % folds :: folds], left[fold::folds]
 
 
+# %% 11.aside | mistake: the training cases are in the order of the list
+def parts(cases, aside, folds, fold):
+    left = cases[aside:]
+    validation = left[fold::folds]
+    return list(set(left) - set(validation)), validation
+
+
 # %% 11.aside | right: by index
 def parts(cases, aside, folds, fold):
     left = cases[aside:]
@@ -160,6 +167,20 @@ def pairs(names, channels, label_suffix):
     return complete, []
 
 
+# %% 11.pairs | mistake: every patient who has a file is complete or incomplete
+def pairs(names, channels, label_suffix):
+    first = channels[0] + ".nii.gz"
+    patients = [name.removesuffix(first) for name in names if name.endswith(first)]
+    complete, missing = {}, []
+    for patient in sorted(patients):
+        files = [patient + suffix + ".nii.gz" for suffix in [*channels, label_suffix]]
+        if all(file in names for file in files):
+            complete[patient] = files
+        else:
+            missing.append(patient)
+    return complete, missing
+
+
 # %% 11.pairs | right: regular expression
 import re
 
@@ -272,6 +293,42 @@ def prepare(image, normalisation):
     spread = np.where(ct, spread, values.std(axis=0))
     result = (values.clip(lower, upper) - mean) / spread
     return result.reshape(image.shape).astype("float32")
+
+
+# %% 11.prepare | mistake: zeros left out
+import numpy as np
+
+
+def prepare(image, normalisation):
+    result = np.empty(image.shape, np.float32)
+    for channel, rule in enumerate(normalisation):
+        values = image[..., channel].astype(np.float64)
+        if rule["scheme"] == "ct":
+            values = np.clip(values, rule["lower"], rule["upper"])
+            values = (values - rule["mean"]) / rule["standard_deviation"]
+        else:
+            some = values[values != 0]
+            values = (values - some.mean()) / some.std()
+        result[..., channel] = values
+    return result
+
+
+# %% 11.prepare | mistake: zeros stay zero
+import numpy as np
+
+
+def prepare(image, normalisation):
+    result = np.empty(image.shape, np.float32)
+    for channel, rule in enumerate(normalisation):
+        values = image[..., channel].astype(np.float64)
+        if rule["scheme"] == "ct":
+            values = np.clip(values, rule["lower"], rule["upper"])
+            values = (values - rule["mean"]) / rule["standard_deviation"]
+        else:
+            some = values != 0
+            values[some] = (values[some] - values[some].mean()) / values[some].std()
+        result[..., channel] = values
+    return result
 
 
 # %% 11.average | mistake: not normalised

@@ -48,6 +48,14 @@ ASIDE = Exercise(
             lambda result, cases, aside, folds, fold: not set(result[0]) & set(result[1]),
             "A case that is trained on cannot say how the network does on strangers.",
         ),
+        Property(
+            "the training cases are in the order of the list",
+            lambda result, cases, aside, folds, fold: (
+                list(result[0]) == [case for case in cases if case in result[0]]
+            ),
+            "Your training cases are in another order than in `cases`. A set keeps none, and "
+            "sorting makes one of its own: go through the list.",
+        ),
     ),
     mistakes=(
         Mistake(
@@ -84,16 +92,19 @@ ENDING = ".nii.gz"
 def draw_files(rng):
     """Channels not in the alphabet's order, suffixes within names, and somebody incomplete.
 
+    Each kind of file is lost by somebody, and one patient has a mask only.
+
     There are two channels and three in turn, and of the three one has two underscores, two none.
     """
     calls = []
     for call in range(CALLS):
         channels, mask = (["_t1_ce", "-flair", ".adc"] if call % 2 else ["_t1", "_flair"]), "_mask"
-        numbers = [int(number) for number in rng.choice(90, 6, replace=False)]
+        numbers = [int(number) for number in rng.choice(90, 8, replace=False)]
         patients = [f"ward_{numbers[0]}", f"scan_mask_{numbers[1]}", f"x_t1_{numbers[2]}_mat"]
         patients += [f"p{number}" for number in numbers[3:]]
         names = [p + suffix + ENDING for p in patients for suffix in [*channels, mask]]
-        lost = [patients[3] + mask + ENDING, patients[4] + channels[1] + ENDING]
+        lost = [patients[3] + mask, patients[4] + channels[1], patients[5] + channels[0]]
+        lost = [name + ENDING for name in lost + [patients[6] + channel for channel in channels]]
         names = [name for name in names if name not in lost] + ["readme.txt", "notes_t1.txt"]
         calls.append(
             {
@@ -114,6 +125,11 @@ def by_patient(names, channels, label_suffix, order=list, complete_only=True):
     complete = {p: f for p, f in has.items() if len(f) == len(endings) or not complete_only}
     missing = sorted(p for p, files in has.items() if len(files) < len(endings))
     return [{p: [*order(files[:-1]), files[-1]] for p, files in complete.items()}, missing]
+
+
+def everybody(**inputs):
+    complete, missing = by_patient(**inputs)
+    return {*complete, *missing}
 
 
 def by_first_part(names, channels, label_suffix):
@@ -188,6 +204,12 @@ PAIRS = Exercise(
             "Somebody in your answer has no file at all. What is left of a file's name without "
             "its suffix and its ending, whatever the suffix is made of?",
         ),
+        Property(
+            "every patient who has a file is complete or incomplete",
+            lambda result, **inputs: {*result[0], *result[1]} >= everybody(**inputs),
+            "Somebody who has a file is in neither part of your answer. Do you look for patients "
+            "in the files of one suffix alone? Any file may be the one that is missing.",
+        ),
     ),
     mistakes=(
         Mistake(
@@ -217,6 +239,7 @@ PAIRS = Exercise(
             "The suffixes of a call are given: ask whether the name ends with one.",
             gives=by_last_underscore,
             raises="ValueError",
+            saying="values to unpack",
         ),
         Mistake(
             "three files",
@@ -245,7 +268,7 @@ PAIRS = Exercise(
 
 
 def draw_raw(rng):
-    """A CT channel with metal and air, and a channel without a unit, in either order."""
+    """A CT channel with metal and air, and one without a unit and with zeros, in either order."""
     calls = []
     for call in range(4):
         shape = tuple(rng.integers(4, 7, 3))
@@ -259,6 +282,7 @@ def draw_raw(rng):
         }
         z_score = {**ct, "scheme": "z_score", "mean": rng.uniform(200, 300)}
         values = [rng.normal(50, 200, shape), rng.normal(400, 90, shape)]
+        values[1][0] = 0
         order = [0, 1] if call % 2 else [1, 0]
         image = np.stack([values[n] for n in order], axis=-1)
         calls.append(
@@ -283,6 +307,16 @@ def channel_by_channel(image, normalisation, **how):
     channels = np.moveaxis(image, -1, 0)
     done = [one_channel(c, rule, **how) for c, rule in zip(channels, normalisation, strict=True)]
     return np.stack(done, axis=-1)
+
+
+def z_score_of_some(image, normalisation):
+    """Mean and deviation of the voxels that are not 0."""
+    done = channel_by_channel(image, normalisation)
+    for channel, rule in enumerate(normalisation):
+        if rule["scheme"] == "z_score":
+            some = image[..., channel][image[..., channel] != 0]
+            done[..., channel] = (image[..., channel] - some.mean()) / some.std()
+    return done
 
 
 def z_score_of_all(image, normalisation):
@@ -338,6 +372,22 @@ PREPARE = Exercise(
             "ct is right. For z_score you take mean and deviation over all channels: each has "
             "its own.",
             gives=z_score_of_all,
+        ),
+        Mistake(
+            "zeros left out",
+            "ct is right. For z_score you leave the zeros out of mean and deviation. Here "
+            "`inside_mask` is false: every voxel of the channel counts.",
+            gives=z_score_of_some,
+        ),
+        Mistake(
+            "zeros stay zero",
+            "ct is right. For z_score you treat only the voxels that are not 0. Here "
+            "`inside_mask` is false: every voxel of the channel counts.",
+            gives=lambda image, normalisation: np.where(
+                [rule["scheme"] == "z_score" for rule in normalisation] & (image == 0),
+                0,
+                z_score_of_some(image, normalisation),
+            ),
         ),
     ),
 )
