@@ -228,6 +228,81 @@ def faults(description, files):
     return found
 
 
+# %% 01.faults | mistake: values of an image
+def faults(description, files):
+    known, found = set(description["labels"].values()), {}
+    for case in description["training"]:
+        for path in case.values():
+            if path not in files:
+                found[path] = "missing"
+            elif set(files[path]["values"]) - known:
+                found[path] = "values"
+    return found
+
+
+# %% 01.faults | mistake: names for values
+import numpy as np
+
+
+def faults(description, files):
+    found = {}
+    for case in description["training"]:
+        absent = {path: "missing" for path in case.values() if path not in files}
+        found.update(absent)
+        if absent:
+            continue
+        image, label = files[case["image"]], files[case["label"]]
+        if image["shape"] != label["shape"]:
+            found[case["label"]] = "shape"
+        elif np.abs(label["affine"] - image["affine"]).max() > 0.01:
+            found[case["label"]] = "affine"
+        elif any(v not in description["labels"] for v in label["values"]):
+            found[case["label"]] = "values"
+    return found
+
+
+# %% 01.faults | mistake: all labels wanted
+import numpy as np
+
+
+def faults(description, files):
+    found = {}
+    for case in description["training"]:
+        absent = {path: "missing" for path in case.values() if path not in files}
+        found.update(absent)
+        if absent:
+            continue
+        image, label = files[case["image"]], files[case["label"]]
+        if image["shape"] != label["shape"]:
+            found[case["label"]] = "shape"
+        elif np.abs(label["affine"] - image["affine"]).max() > 0.01:
+            found[case["label"]] = "affine"
+        elif set(label["values"]) != set(description["labels"].values()):
+            found[case["label"]] = "values"
+    return found
+
+
+# %% 01.faults | right: a set without the known
+import numpy as np
+
+
+def faults(description, files):
+    found = {}
+    for case in description["training"]:
+        absent = {path: "missing" for path in case.values() if path not in files}
+        found.update(absent)
+        if absent:
+            continue
+        image, label = files[case["image"]], files[case["label"]]
+        if image["shape"] != label["shape"]:
+            found[case["label"]] = "shape"
+        elif np.abs(label["affine"] - image["affine"]).max() > 0.01:
+            found[case["label"]] = "affine"
+        elif {*label["values"]}.difference(description["labels"].values()):
+            found[case["label"]] = "values"
+    return found
+
+
 # %% 01.faults | right: a function for one case
 import numpy as np
 
@@ -295,6 +370,20 @@ import numpy as np
 def intensities(images, labels):
     means = np.array([image[label > 0].mean() for image, label in zip(images, labels, strict=True)])
     return means.mean(), means.std()
+
+
+# %% 01.intensities | mistake: structures weighing the same
+import numpy as np
+
+
+def intensities(images, labels):
+    means, squares = [], []
+    for image, label in zip(images, labels, strict=True):
+        for structure in np.unique(label[label > 0]):
+            values = image[label == structure].astype(float)
+            means.append(values.mean())
+            squares.append((values**2).mean())
+    return np.mean(means), np.sqrt(np.mean(squares) - np.mean(means) ** 2)
 
 
 # %% 01.intensities | right: each voxel with its weight

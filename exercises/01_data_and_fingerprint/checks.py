@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from nnunet_lib.course.exercises import Exercise, Mistake
+from nnunet_lib.course.exercises import Exercise, Mistake, Property
 
 CALLS = 5
 
@@ -101,7 +101,10 @@ def draw_datasets(rng):
 
 
 def draw_dataset(rng, cases, first, second):
-    """A dataset with each fault at least once, the faultless case first."""
+    """A dataset with each fault at least once, the faultless case first.
+
+    Of the label maps without a fault one lacks a structure, and one has all.
+    """
     names = [f"{name:03d}.nii.gz" for name in rng.choice(900, cases, replace=False)]
     training = [{"image": f"imagesTr/{name}", "label": f"labelsTr/{name}"} for name in names]
     files = {}
@@ -115,6 +118,7 @@ def draw_dataset(rng, cases, first, second):
     for plant, place in zip(plants, places, strict=True):
         plant(files, training[place], rng)
     strange_value(files, training[places[-1]], rng)  # two faults
+    files[training[0]["label"]]["values"] = [0, 1]
     return {"description": {"labels": dict(NAMES), "training": training}, "files": files}
 
 
@@ -172,23 +176,86 @@ def first_fault(description, files):
     return {first: found[first]}
 
 
+def path_by_path(found, description):
+    """What is said of each path, so that the first that differs can be named."""
+    if not isinstance(found, dict):
+        return found
+    listed = [path for case in description["training"] for path in case.values()]
+    told = {path: found.get(path, NOT_REPORTED) for path in listed}
+    return told | {"paths that are not listed": [path for path in found if path not in listed]}
+
+
+NOT_REPORTED = "(not reported)"
+
+
+def told(function):
+    return lambda description, files: path_by_path(function(description, files), description)
+
+
 def with_affines(same):
     """What comes of another comparison of two affines."""
-    return lambda description, files: all_faults(description, files, same)
+    return told(lambda description, files: all_faults(description, files, same))
+
+
+def with_known(labels_of):
+    """What comes of taking other values for those that the description names."""
+    return told(
+        lambda description, files: all_faults(
+            description, files, known=labels_of(description["labels"])
+        )
+    )
+
+
+def all_wanted(description, files):
+    """A label map's values must be all that are named, and not only some of them."""
+    known = set(description["labels"].values())
+    whole = [c["label"] for c in description["training"] if set(c.values()) <= files.keys()]
+    other = {path: "values" for path in whole if set(files[path]["values"]) != known}
+    return other | all_faults(description, files)
 
 
 FAULTS = Exercise(
     function="faults",
     draw=draw_datasets,
-    reference=all_faults,
+    probe=lambda function, description, files: path_by_path(
+        function(description, files), description
+    ),
+    reference=told(all_faults),
     hint="Go through description['training'], and through the list of faults for each case, with "
     "if and elif. Collect in a dictionary, and return it after the loop.",
+    properties=(
+        Property(
+            "every faulty file is reported",
+            lambda result, description, files: all(
+                result[path] != NOT_REPORTED for path in all_faults(description, files)
+            ),
+            "Some faulty file is not reported. Take the path that is named above, and follow "
+            "its case through each `if`.",
+        ),
+        Property(
+            "no sound file is reported",
+            lambda result, description, files: all(
+                result[path] == NOT_REPORTED
+                for path in result.keys() - all_faults(description, files).keys()
+                if path in files
+            ),
+            "You report a file that is sound. Take the path that is named above: which of your "
+            "tests does its case fail, and should it?",
+        ),
+    ),
     mistakes=(
         Mistake(
             "looks into a missing file",
             "A listed file that does not exist has no entry in `files`. Ask `path in files` before "
             "you look into it, and leave such a case after noting what is missing.",
             raises="KeyError",
+            saying="Tr/",
+        ),
+        Mistake(
+            "values of an image",
+            "An image has no `values`: `files` has them of label maps alone.",
+            raises="KeyError",
+            saying="'values'",
         ),
         Mistake(
             "exact affines",
@@ -224,22 +291,36 @@ FAULTS = Exercise(
             "stops at the first",
             "Only the first fault is reported. Whoever mends a dataset wants all of them at once: "
             "return after the loop, not inside of it.",
-            gives=first_fault,
+            gives=told(first_fault),
         ),
         Mistake(
             "labels counted",
             "You take the labels for 0, 1, 2, ... up to their number. Labels are what the "
             "description names, and here they leave one out: look at its values.",
-            gives=lambda description, files: all_faults(description, files, known={0, 1, 2}),
+            gives=with_known(lambda labels: set(range(len(labels)))),
+        ),
+        Mistake(
+            "names for values",
+            "You find strange values in every label map. `in` asks a dictionary for its keys, and "
+            "those of description['labels'] are names such as 'anterior'. Where are the numbers?",
+            gives=with_known(set),
+        ),
+        Mistake(
+            "all labels wanted",
+            "A scan may show one structure and not the other, so a label map may lack a value. "
+            "What is wrong is a value that the description does *not* name.",
+            gives=told(all_wanted),
         ),
         Mistake(
             "values before the grid",
             "Of several faults of one file the first in the list counts: a wrong affine comes "
             "before a strange value.",
-            gives=lambda description, files: {
-                path: ("values" if fault == "affine" and 2 in files[path]["values"] else fault)
-                for path, fault in all_faults(description, files).items()
-            },
+            gives=told(
+                lambda description, files: {
+                    path: ("values" if fault == "affine" and 2 in files[path]["values"] else fault)
+                    for path, fault in all_faults(description, files).items()
+                }
+            ),
         ),
     ),
 )
@@ -249,14 +330,16 @@ FAULTS = Exercise(
 
 
 def draw_cases(rng):
+    """The second structure is smaller than the first, and brighter by far."""
     calls = []
     for _ in range(CALLS):
         images, labels = [], []
         for share in rng.uniform([0.05, 0.2, 0.5], [0.1, 0.3, 0.8]):
             shape = rng.integers(8, 14, 3)
-            label = (rng.uniform(size=shape) < share) * rng.integers(1, 3, shape)
-            label.flat[:2] = 1  # no case is empty
+            label = (rng.uniform(size=shape) < share) * rng.choice([1, 1, 1, 2], shape)
+            label.flat[:3] = 1, 1, 2  # no case is empty
             image = rng.normal(rng.uniform(100, 900), rng.uniform(20, 80), shape)
+            image += (label == 2) * rng.uniform(150, 250)
             images.append(np.where(label > 0, image, image + 500).astype(np.float32))
             labels.append(label.astype(np.uint8))
         calls.append({"images": images, "labels": labels})
@@ -274,6 +357,12 @@ def mixture(images, labels):
 def pooled(images, labels):
     values = np.concatenate([i[m > 0] for i, m in zip(images, labels, strict=True)])
     return values.mean(), values.std()
+
+
+def structure_by_structure(images, labels):
+    """As if each structure of each case were a case."""
+    parts = [(i, m == value) for i, m in zip(images, labels, strict=True) for value in (1, 2)]
+    return mixture(*zip(*parts, strict=True))
 
 
 def over_cases(images, labels, spread):
@@ -300,6 +389,12 @@ INTENSITIES = Exercise(
             "You throw the voxels of all cases into one heap, so that a case with a large "
             "structure counts for more. Take the mean over cases of what each case says.",
             gives=pooled,
+        ),
+        Mistake(
+            "structures weighing the same",
+            "You let each structure of a case weigh the same. It is each *case* that does: inside "
+            "a case every voxel of its structures counts once, whatever its label.",
+            gives=structure_by_structure,
         ),
         Mistake(
             "mean of deviations",

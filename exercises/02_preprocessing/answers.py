@@ -48,6 +48,15 @@ def crop_box(image):
     return [(int(v.min()), int(v.max()) + 1) for v in np.nonzero(mask)]
 
 
+# %% 02.crop | mistake: four axes
+import numpy as np
+
+
+def crop_box(image):
+    mask = image != 0
+    return [(int(voxels.min()), int(voxels.max()) + 1) for voxels in np.nonzero(mask)]
+
+
 # %% 02.crop | right: argwhere over all four axes
 import numpy as np
 
@@ -206,6 +215,18 @@ def normalise(image, modality, statistics):
     return [(float(v) - float(image.mean())) / float(image.std() or 1) for v in image.flat]
 
 
+# %% 02.normalise | mistake: MRI or CT
+import numpy as np
+
+
+def normalise(image, modality, statistics):
+    if modality == "MRI":
+        deviation = image.std()
+        return (image - image.mean()) / deviation if deviation else np.zeros_like(image)
+    low, high = statistics["percentile_00_5"], statistics["percentile_99_5"]
+    return (image.clip(low, high) - statistics["mean"]) / statistics["standard_deviation"]
+
+
 # %% 02.normalise | right: in float64, with a guard in the divisor
 import numpy as np
 
@@ -339,6 +360,48 @@ def strides(patch, spacing):
             break
         stages.append([1 + half for half in halved])
         sizes = [size // 2 if half else size for size, half in zip(sizes, halved)]
+        steps = [s * 2 if half else s for s, half in zip(steps, halved)]
+    return stages
+
+
+# %% 02.strides | mistake: 12 alone
+def strides(patch, spacing):
+    sizes, steps, stages = list(patch), list(spacing), [[1, 1, 1]]
+    while any(size >= 8 for size in sizes):
+        finest = min(s for s, size in zip(steps, sizes) if size >= 8)
+        halved = [size >= 8 and s < 2 * finest for s, size in zip(steps, sizes)]
+        if sum(halved) == 1 and sizes[halved.index(True)] <= 12:
+            break
+        stages.append([1 + half for half in halved])
+        sizes = [(size + 1) // 2 if half else size for size, half in zip(sizes, halved)]
+        steps = [s * 2 if half else s for s, half in zip(steps, halved)]
+    return stages
+
+
+# %% 02.strides | mistake: rounded to even
+def strides(patch, spacing):
+    sizes, steps, stages = list(patch), list(spacing), [[1, 1, 1]]
+    while any(size >= 8 for size in sizes):
+        finest = min(s for s, size in zip(steps, sizes) if size >= 8)
+        halved = [size >= 8 and s < 2 * finest for s, size in zip(steps, sizes)]
+        if sum(halved) == 1 and sizes[halved.index(True)] < 12:
+            break
+        stages.append([1 + half for half in halved])
+        sizes = [round(size / 2) if half else size for size, half in zip(sizes, halved)]
+        steps = [s * 2 if half else s for s, half in zip(steps, halved)]
+    return stages
+
+
+# %% 02.strides | right: a half added, then cut off
+def strides(patch, spacing):
+    sizes, steps, stages = list(patch), list(spacing), [[1, 1, 1]]
+    while any(size >= 8 for size in sizes):
+        finest = min(s for s, size in zip(steps, sizes) if size >= 8)
+        halved = [size >= 8 and s < 2 * finest for s, size in zip(steps, sizes)]
+        if sum(halved) == 1 and sizes[halved.index(True)] < 12:
+            break
+        stages.append([1 + half for half in halved])
+        sizes = [int(size / 2 + 0.5) if half else size for size, half in zip(sizes, halved)]
         steps = [s * 2 if half else s for s, half in zip(steps, halved)]
     return stages
 
@@ -501,6 +564,38 @@ def padded(image, patch):
     missing = np.subtract(patch, image.shape)
     before = missing // 2
     return np.pad(image, np.stack([before, missing - before], axis=1)), before
+
+
+# %% 02.padding | mistake: pad widths the wrong way round
+import numpy as np
+
+
+def padded(image, patch):
+    missing = [max(0, wanted - size) for size, wanted in zip(image.shape, patch)]
+    before = [voxels // 2 for voxels in missing]
+    after = [voxels - voxels // 2 for voxels in missing]
+    return np.pad(image, [before, after]), before
+
+
+# %% 02.padding | mistake: array too small
+import numpy as np
+
+
+def padded(image, patch):
+    before = [max(0, wanted - size) // 2 for size, wanted in zip(image.shape, patch)]
+    result = np.zeros(patch, image.dtype)
+    z, y, x = (slice(b, b + size) for b, size in zip(before, image.shape))
+    result[z, y, x] = image
+    return result, before
+
+
+# %% 02.padding | mistake: the result is an image and a place
+import numpy as np
+
+
+def padded(image, patch):
+    missing = [max(0, wanted - size) for size, wanted in zip(image.shape, patch)]
+    return np.pad(image, [(m // 2, m - m // 2) for m in missing])
 
 
 # %% 02.padding | right: laid into zeros

@@ -35,7 +35,7 @@ def draw_framed(rng):
 def box_of(mask):
     """By walking inwards from each face, until there is something."""
     box = []
-    for axis in range(3):
+    for axis in range(mask.ndim):
         planes = [bool(mask.take(index, axis).any()) for index in range(mask.shape[axis])]
         box.append((planes.index(True), len(planes) - planes[::-1].index(True)))
     return box
@@ -77,6 +77,12 @@ CROP = Exercise(
             "Channels may cancel: 3 and -3 add up to 0, and yet both are there. Ask each channel "
             "first, then combine the answers.",
             gives=lambda image: box_of(image.sum(axis=-1) != 0),
+        ),
+        Mistake(
+            "four axes",
+            "Your box has four axes: the mask still tells the channels apart. It should have one "
+            "truth value for each voxel. Which question do you ask of a voxel's channels?",
+            gives=lambda image: box_of(image != 0),
         ),
     ),
 )
@@ -276,6 +282,14 @@ NORMALISE = Exercise(
             gives=mri_alone,
         ),
         Mistake(
+            "MRI or CT",
+            "CT and MRI are right. But the second scheme is for *everything* else, and you treat "
+            "PET as if it were a CT. Which of the modalities should you ask for?",
+            gives=lambda image, modality, statistics: (
+                z_score(image) if modality == "MRI" else by_dataset(image, statistics)
+            ),
+        ),
+        Mistake(
             "variance",
             "You divide by the variance. The standard deviation is its square root, and has the "
             "unit of the image.",
@@ -299,8 +313,10 @@ def _spread(image):
 def draw_patches(rng):
     """Thick slices, a ratio of exactly 2, a fine axis that is short, and one of exactly 8.
 
-    In the second one rounding decides about a stage, and in the last a fine axis, alone and short,
-    ends it all.
+    In the second one rounding decides about a stage, and in the seventh a fine axis, alone and
+    short, ends it all. Then comes a lone axis of exactly 12. In the last two a half is
+    rounded: 7.5, of which rounding to the even number makes 8 as well, and 14.5, of which it
+    makes 14.
     """
     rough = [
         ((rng.integers(12, 20), 160, 128), (5.0, 0.75, 0.75)),
@@ -310,6 +326,9 @@ def draw_patches(rng):
         ((rng.integers(60, 90), 40, 11), (1.0, 1.25, 1.5)),
         ((4, 9, 80), (6.0, 3.0, 1.0)),
         ((10, 40, rng.integers(40, 64)), (1.0, 3.0, 3.0)),
+        ((12, rng.integers(4, 8), 5), (1.0, 1.0, 1.0)),
+        ((15, 15, rng.integers(4, 8)), (1.0, 1.0, 1.0)),
+        ((29, 29, rng.integers(4, 8)), (1.0, 1.0, 1.0)),
     ]
     calls = []
     for patch, spacing in rough:
@@ -332,7 +351,7 @@ def stages_of(
     among_large=True,
     doubling=2,
     limit=2.0,
-    up=1,
+    half=lambda sizes: (sizes + 1) // 2,
 ):
     """The rule with its numbers as parameters, for those who have one of them wrong."""
     sizes, steps = np.array(patch), np.array(spacing)
@@ -347,7 +366,7 @@ def stages_of(
         if not halved.any() or (single.sum() == 1 and sizes[single][0] < alone):
             break
         stages.append(np.where(halved, 2, 1).tolist())
-        sizes[halved] = (sizes[halved] + up) // 2
+        sizes[halved] = half(sizes[halved])
         steps[halved] *= doubling
     return stages
 
@@ -412,6 +431,11 @@ STRIDES = Exercise(
             gives=lambda patch, spacing: stages_of(patch, spacing, alone=8),
         ),
         Mistake(
+            "12 alone",
+            "What about a single axis of exactly 12 voxels? Step 4 stops with *fewer than* 12.",
+            gives=lambda patch, spacing: stages_of(patch, spacing, alone=13),
+        ),
+        Mistake(
             "one large axis",
             "Look at step 4 again. The single axis is the one that would be *halved*. Others may "
             "be large, too, and wait for it.",
@@ -421,7 +445,15 @@ STRIDES = Exercise(
             "rounded down",
             "You round down. Half of an odd number of voxels is rounded *up*, and after some "
             "stages this decides whether an axis is still large.",
-            gives=lambda patch, spacing: stages_of(patch, spacing, up=0),
+            gives=lambda patch, spacing: stages_of(patch, spacing, half=lambda n: n // 2),
+        ),
+        Mistake(
+            "rounded to even",
+            "Try round(6.5) and round(7.5): Python rounds a half to the *even* neighbour, which "
+            "may lie below. Rounding *up* is another function.",
+            gives=lambda patch, spacing: stages_of(
+                patch, spacing, half=lambda n: np.rint(n / 2).astype(int)
+            ),
         ),
     ),
 )
@@ -569,6 +601,14 @@ PADDING = Exercise(
     "`wanted`, and look at the sign.",
     properties=(
         Property(
+            "the result is an image and a place",
+            lambda result, image, patch: (
+                isinstance(result, list) and len(result) == 2 and np.ndim(result[0]) == 3
+            ),
+            "Return two things, as the function did before: the padded image, and for each axis "
+            "where the scan's first voxel lies in it.",
+        ),
+        Property(
             "the result is at least as large as the patch",
             lambda result, image, patch: bool(np.all(np.array(result[0].shape) >= patch)),
             "There is an axis along which the result is still smaller than the patch.",
@@ -616,6 +656,21 @@ PADDING = Exercise(
             "np.pad refuses negative numbers. An axis that is larger than the patch lacks nothing, "
             "which is 0 and not less.",
             raises="ValueError",
+            saying="negative",
+        ),
+        Mistake(
+            "pad widths the wrong way round",
+            "np.pad wants a pair for each *axis*, its voxels before and after. You give one list "
+            "of all that comes before, and one of all that comes after.",
+            raises="ValueError",
+            saying="remapped",
+        ),
+        Mistake(
+            "array too small",
+            "The image does not fit into the part of the array that you assign it to. How large is "
+            "an array with room for the image *and* the patch, along each axis?",
+            raises="ValueError",
+            saying="could not broadcast",
         ),
     ),
 )

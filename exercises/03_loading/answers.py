@@ -104,6 +104,15 @@ def unequal_batches(one, other):
     return differ
 
 
+# %% 03.equal | mistake: array for a truth value
+def unequal_batches(one, other):
+    differ = 0
+    for (image, label), (other_image, other_label) in zip(one, other):
+        same = image == other_image and label == other_label
+        differ += not same
+    return differ
+
+
 # %% 03.equal | right: by bytes, shapes and types
 def unequal_batches(one, other):
     def key(batch):
@@ -365,7 +374,25 @@ import numpy as np
 
 
 def shard(number, seed, epoch, rank, ranks):
-    return np.random.default_rng(seed + epoch).permutation(number)[rank::ranks]
+    return np.random.default_rng(seed * 10 + epoch).permutation(number)[rank::ranks]
+
+
+# %% 03.shard | mistake: each rank meets other cases in other epochs
+import numpy as np
+
+
+def shard(number, seed, epoch, rank, ranks):
+    own = np.arange(rank, number, ranks)
+    return np.random.default_rng([seed, epoch]).permutation(own)
+
+
+# %% 03.shard | right: a table, a column a rank
+import numpy as np
+
+
+def shard(number, seed, epoch, rank, ranks):
+    cases = list(np.random.default_rng((epoch, seed)).permutation(number))
+    return [cases[place] for place in range(number) if (place + epoch) % ranks == rank]
 
 
 # %% 03.shard | right: the standard library, in almost equal blocks

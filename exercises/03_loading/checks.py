@@ -15,12 +15,15 @@ CALLS = 5
 
 
 def draw_batches(rng):
-    """Two loaders' batches: some equal, the others with one fault each, every fault some times."""
+    """Two loaders' batches: some equal, the others with one fault each, every fault some times.
+
+    The first pair is equal, so that all shapes agree where a comparison is tried first.
+    """
     calls = []
     for _ in range(CALLS):
         faults = np.repeat(list(FAULTS), rng.permutation(np.arange(1, len(FAULTS) + 1)))
         one, other = [], []
-        for fault in rng.permutation(faults):
+        for fault in ("none", *rng.permutation(faults)):
             image, label = draw_batch(rng)
             one.append((image, label))
             other.append(FAULTS[fault](image.copy(), label.copy()))
@@ -135,6 +138,14 @@ EQUAL = Exercise(
             "Where two shapes differ, NumPy repeats what has a length of 1, and refuses the rest. "
             "Neither is an answer: such batches differ. Which function compares shapes first?",
             raises="ValueError",
+            saying="broadcast",
+        ),
+        Mistake(
+            "array for a truth value",
+            "`image == other_image` has a truth value for each voxel, and `and` wants a single "
+            "one. Which function compares whole arrays, shapes included?",
+            raises="ValueError",
+            saying="ambiguous",
         ),
         Mistake(
             "bytes alone",
@@ -417,9 +428,9 @@ def draw_sharings(rng):
 
 
 def shared(function, number, seed, epoch, ranks):
-    """What comes of one epoch on all ranks, and whether it and others repeat it."""
+    """What comes of one epoch on all ranks, and of other seeds and epochs with many cases."""
 
-    def met(seed, epoch):
+    def met(seed, epoch, number=number):
         ranked = (function(number, seed, epoch, rank, ranks) for rank in range(ranks))
         return [np.ravel(cases).tolist() for cases in ranked]
 
@@ -429,18 +440,32 @@ def shared(function, number, seed, epoch, ranks):
     np.random.random(), python_random.random()  # somebody else draws, too
     counts = Counter(itertools.chain(*first))
     lengths = [len(cases) for cases in first]
-    others = {
-        "in another epoch": met(seed, epoch + 1),
-        "with another seed": met(seed + 1, epoch),
-        "with the same seed + epoch": met(seed + 1, epoch - 1),
-    }
+    grid = {pair: met(*pair, MANY) for pair in itertools.product(SEEDS, EPOCHS)}
     return {
         "repeats itself": met(seed, epoch) == first,
         "no cases": sum(case not in range(number) for case in counts),
         "met twice": sum(times - 1 for times in counts.values()),
         "missed": len(set(range(number)) - counts.keys()),
         "longest less shortest": max(lengths) - min(lengths),
-    } | {f"another order {name}": other != first for name, other in others.items()}
+        "another order in another epoch": any(grid[s, 0] != grid[s, e] for s, e in grid),
+        "another order with another seed": any(grid[0, e] != grid[s, e] for s, e in grid),
+        "other cases for a rank in another epoch": any(
+            set(grid[s, 0][0]) != set(grid[s, e][0]) for s, e in grid
+        ),
+        "the same order twice": repeated(grid),
+    }
+
+
+MANY = 60  # cases, so that chance repeats no order
+SEEDS = EPOCHS = (0, 1, 2, 3, 10, 11, 50, 100, 500)
+
+
+def repeated(grid):
+    """Two pairs of seed and epoch with the same order, in words."""
+    for (one, first), (other, second) in itertools.combinations(grid.items(), 2):
+        if first == second:
+            return " and ".join(f"seed {seed} in epoch {epoch}" for seed, epoch in (one, other))
+    return "never"
 
 
 def shared_well(number, seed, epoch, ranks):
@@ -453,7 +478,8 @@ def shared_well(number, seed, epoch, ranks):
         "longest less shortest": int(number % ranks > 0),
         "another order in another epoch": True,
         "another order with another seed": True,
-        "another order with the same seed + epoch": True,
+        "other cases for a rank in another epoch": True,
+        "the same order twice": "never",
     }
 
 
@@ -511,10 +537,16 @@ SHARD = Exercise(
             "Another seed gives the same order. Does `seed` take part in your shuffling?",
         ),
         Property(
+            "each rank meets other cases in other epochs",
+            finds("other cases for a rank in another epoch", True),
+            "Each rank keeps its own cases for ever, and only their order changes. Which should "
+            "come first, shuffling or sharing?",
+        ),
+        Property(
             "no seed and epoch repeat another seed and epoch",
-            finds("another order with the same seed + epoch", True),
-            "Two runs whose seeds differ by 1 show the same orders, only an epoch later. How do "
-            "you make one seed of two numbers, and which pairs of them give the same?",
+            finds("the same order twice", "never"),
+            "Two different pairs of a seed and an epoch show the same order. How do you make one "
+            "seed of the two numbers, and which pairs give the same? Or must they become one?",
         ),
     ),
 )

@@ -41,6 +41,24 @@ def legal_patch(patch, strides):
     return -(-np.array(patch) // steps) * steps
 
 
+# %% 04.patch | mistake: no axis
+import numpy as np
+
+
+def legal_patch(patch, strides):
+    steps = np.prod(strides)
+    return -(-np.array(patch) // steps) * steps
+
+
+# %% 04.patch | mistake: wrong axis
+import numpy as np
+
+
+def legal_patch(patch, strides):
+    steps = np.prod(strides, axis=1)
+    return -(-np.array(patch) // steps) * steps
+
+
 # %% 04.patch | right: an axis at a time
 def legal_patch(patch, strides):
     result = []
@@ -227,6 +245,16 @@ def normalise(features, gamma, beta, epsilon):
     axes = tuple(range(1, features.ndim - 1))
     variance = features.var(axis=axes, keepdims=True)
     return gamma * features / np.sqrt(variance + epsilon) + beta
+
+
+# %% 04.norm | mistake: no epsilon
+import numpy as np
+
+
+def normalise(features, gamma, beta, epsilon):
+    axes = tuple(range(1, features.ndim - 1))
+    mean = features.mean(axis=axes, keepdims=True)
+    return gamma * (features - mean) / features.std(axis=axes, keepdims=True) + beta
 
 
 # %% 04.norm | right: one row a case, transposed

@@ -84,6 +84,19 @@ PATCH = Exercise(
             "some levels leave an axis as it is: look at the strides themselves.",
             gives=lambda patch, strides: rounded_up(patch, [2 ** len(strides)] * len(patch)),
         ),
+        Mistake(
+            "no axis",
+            "You multiply all strides of the network to a single number. Each axis of the patch "
+            "has strides of its own: look at `axis` in NumPy's functions.",
+            gives=lambda patch, strides: rounded_up(patch, [np.prod(strides)] * len(patch)),
+        ),
+        Mistake(
+            "wrong axis",
+            "You have a number for each *level*, and the patch wants one for each of its axes. "
+            "`strides` has a row for each level: along which of its axes do you multiply?",
+            raises="ValueError",
+            saying="broadcast",
+        ),
     ),
 )
 
@@ -271,6 +284,12 @@ NORM = Exercise(
             "Nearly. Epsilon stands beside the *variance*, under the root. For a faint channel it "
             "makes a great difference.",
             gives=over(spatial, lambda variance, epsilon: np.sqrt(variance) + epsilon),
+        ),
+        Mistake(
+            "no epsilon",
+            "The axes are right. But a single voxel does not differ from its own mean, so that "
+            "its variance is 0, and 0/0 is no number. What stands beside the variance, and why?",
+            gives=over(spatial, lambda variance, epsilon: np.sqrt(variance)),
         ),
         Mistake(
             "no root",

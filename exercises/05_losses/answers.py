@@ -112,6 +112,16 @@ def cross_entropy(logits, labels):
     return -np.mean(np.log(p[np.arange(len(labels)), labels] + 1e-3))
 
 
+# %% 05.entropy | mistake: mean subtracted
+import numpy as np
+
+
+def cross_entropy(logits, labels):
+    shifted = logits - logits.mean(axis=-1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return -np.take_along_axis(log_p, labels[:, np.newaxis], axis=-1).mean()
+
+
 # %% 05.entropy | right: voxel by voxel, the largest first
 import math
 
@@ -223,6 +233,50 @@ def numeric_gradient(loss, x, h):
     return (loss(x + h) - loss(x - h)) / (2 * h)
 
 
+# %% 05.gradient | mistake: x is as before, to the last bit
+import numpy as np
+
+
+def numeric_gradient(loss, x, h):
+    gradient = np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        x[index] += h
+        above = loss(x)
+        x[index] -= 2 * h
+        gradient[index] = (above - loss(x)) / (2 * h)
+        x[index] += h
+    return gradient
+
+
+# %% 05.gradient | mistake: changes its input
+import numpy as np
+
+
+def numeric_gradient(loss, x, h):
+    copy, gradient = x.copy(), np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        step = np.zeros_like(x)
+        step[index] = h
+        gradient[index] = (loss(copy + step) - loss(copy - step)) / (2 * h)
+        x[index] = 0
+    return gradient
+
+
+# %% 05.gradient | right: moved in place, the old value put back
+import numpy as np
+
+
+def numeric_gradient(loss, x, h):
+    gradient = np.zeros_like(x)
+    for index, value in np.ndenumerate(x.copy()):
+        x[index] = value + h
+        above = loss(x)
+        x[index] = value - h
+        gradient[index] = (above - loss(x)) / (2 * h)
+        x[index] = value
+    return gradient
+
+
 # %% 05.gradient | right: moved and moved back
 import numpy as np
 
@@ -246,11 +300,12 @@ import numpy as np
 
 
 def in_doubt(marked, foreground, probabilities):
-    entropy = -foreground * np.log(probabilities) / marked
-    soft = 2 * foreground * probabilities / (marked * probabilities + foreground)
-    chosen = [probabilities[np.argmin(entropy)], probabilities[np.argmax(soft)]]
-    hard = [2 * foreground / (marked + foreground) if p > 0.5 else 0 for p in chosen]
-    return chosen + hard
+    p = probabilities
+    entropy = -foreground * np.log(p) / marked
+    loss = 1 - 2 * foreground * p / (marked * p + foreground)
+    chosen = [p[entropy.argmin()], p[loss.argmin()]]
+    hard = [2 * foreground / (marked + foreground) if one > 0.5 else 0 for one in chosen]
+    return [*chosen, entropy.min(), loss.min(), *hard]
 
 
 # %% 05.doubt | mistake: balanced
@@ -258,11 +313,12 @@ import numpy as np
 
 
 def in_doubt(marked, foreground, probabilities):
-    entropy = -(np.log(probabilities) + np.log(1 - probabilities)) / 2
-    soft = 2 * foreground * probabilities / (marked * probabilities + foreground)
-    chosen = [probabilities[np.argmin(entropy)], probabilities[np.argmax(soft)]]
-    hard = [2 * foreground / (marked + foreground) if p > 0.5 else 0 for p in chosen]
-    return chosen + hard
+    p = probabilities
+    entropy = -(np.log(p) + np.log(1 - p)) / 2
+    loss = 1 - 2 * foreground * p / (marked * p + foreground)
+    chosen = [p[entropy.argmin()], p[loss.argmin()]]
+    hard = [2 * foreground / (marked + foreground) if one > 0.5 else 0 for one in chosen]
+    return [*chosen, entropy.min(), loss.min(), *hard]
 
 
 # %% 05.doubt | mistake: most Dice is least
@@ -271,11 +327,115 @@ import numpy as np
 
 def in_doubt(marked, foreground, probabilities):
     p = probabilities
-    entropy = -foreground * np.log(p) - (marked - foreground) * np.log(1 - p)
-    soft = 2 * foreground * p / (marked * p + foreground)
-    chosen = [p[np.argmin(entropy)], p[np.argmin(soft)]]
+    entropy = -(foreground * np.log(p) + (marked - foreground) * np.log(1 - p)) / marked
+    loss = 2 * foreground * p / (marked * p + foreground)
+    chosen = [p[entropy.argmin()], p[loss.argmin()]]
     hard = [2 * foreground / (marked + foreground) if one > 0.5 else 0 for one in chosen]
-    return chosen + hard
+    return [*chosen, entropy.min(), loss.min(), *hard]
+
+
+# %% 05.doubt | mistake: Dice for its loss
+import numpy as np
+
+
+def in_doubt(marked, foreground, probabilities):
+    p = probabilities
+    entropy = -(foreground * np.log(p) + (marked - foreground) * np.log(1 - p)) / marked
+    loss = 1 - 2 * foreground * p / (marked * p + foreground)
+    chosen = [p[entropy.argmin()], p[loss.argmin()]]
+    hard = [2 * foreground / (marked + foreground) if one > 0.5 else 0 for one in chosen]
+    return [*chosen, entropy.min(), 1 - loss.min(), *hard]
+
+
+# %% 05.doubt | mistake: sum over voxels
+import numpy as np
+
+
+def in_doubt(marked, foreground, probabilities):
+    p = probabilities
+    entropy = -foreground * np.log(p) - (marked - foreground) * np.log(1 - p)
+    loss = 1 - 2 * foreground * p / (marked * p + foreground)
+    chosen = [p[entropy.argmin()], p[loss.argmin()]]
+    hard = [2 * foreground / (marked + foreground) if one > 0.5 else 0 for one in chosen]
+    return [*chosen, entropy.min(), loss.min(), *hard]
+
+
+# %% 05.doubt | mistake: overlap below the line
+import numpy as np
+
+
+def in_doubt(marked, foreground, probabilities):
+    p = probabilities
+    entropy = -(foreground * np.log(p) + (marked - foreground) * np.log(1 - p)) / marked
+    loss = 1 - 2 * foreground * p / (foreground * p + foreground)
+    chosen = [p[entropy.argmin()], p[loss.argmin()]]
+    hard = [2 * foreground / (marked + foreground) if one > 0.5 else 0 for one in chosen]
+    return [*chosen, entropy.min(), loss.min(), *hard]
+
+
+# %% 05.doubt | mistake: soft union
+import numpy as np
+
+
+def in_doubt(marked, foreground, probabilities):
+    p = probabilities
+    entropy = -(foreground * np.log(p) + (marked - foreground) * np.log(1 - p)) / marked
+    overlap = foreground * p
+    loss = 1 - overlap / (marked * p + foreground - overlap)
+    chosen = [p[entropy.argmin()], p[loss.argmin()]]
+    hard = [2 * foreground / (marked + foreground) if one > 0.5 else 0 for one in chosen]
+    return [*chosen, entropy.min(), loss.min(), *hard]
+
+
+# %% 05.doubt | mistake: the second loss is 1 - D of the second p
+import numpy as np
+
+
+def in_doubt(marked, foreground, probabilities):
+    p = probabilities
+    entropy = -(foreground * np.log(p) + (marked - foreground) * np.log(1 - p)) / marked
+    chosen = [p[entropy.argmin()], p.max()]
+    hard = [2 * foreground / (marked + foreground) if one > 0.5 else 0 for one in chosen]
+    return [*chosen, entropy.min(), p.max(), *hard]
+
+
+# %% 05.doubt | mistake: the second p has the least 1 - D
+import numpy as np
+
+
+def in_doubt(marked, foreground, probabilities):
+    p = probabilities
+    entropy = -(foreground * np.log(p) + (marked - foreground) * np.log(1 - p)) / marked
+    loss = 1 - 2 * foreground * p / (marked * p + foreground)
+    chosen = [p[entropy.argmin()], p[loss.argmax()]]
+    hard = [2 * foreground / (marked + foreground) if one > 0.5 else 0 for one in chosen]
+    return [*chosen, entropy.min(), loss.max(), *hard]
+
+
+# %% 05.doubt | mistake: the first loss is the mean cross-entropy of the first p
+import numpy as np
+
+
+def in_doubt(marked, foreground, probabilities):
+    p = probabilities
+    entropy = -(foreground * np.log(p) + (marked - foreground) * np.log(1 - p)) / foreground
+    loss = 1 - 2 * foreground * p / (marked * p + foreground)
+    chosen = [p[entropy.argmin()], p[loss.argmin()]]
+    hard = [2 * foreground / (marked + foreground) if one > 0.5 else 0 for one in chosen]
+    return [*chosen, entropy.min(), loss.min(), *hard]
+
+
+# %% 05.doubt | mistake: there are six numbers
+import numpy as np
+
+
+def in_doubt(marked, foreground, probabilities):
+    p = probabilities
+    entropy = -(foreground * np.log(p) + (marked - foreground) * np.log(1 - p)) / marked
+    loss = 1 - 2 * foreground * p / (marked * p + foreground)
+    chosen = [p[entropy.argmin()], p[loss.argmin()]]
+    hard = [2 * foreground / (marked + foreground) if one > 0.5 else 0 for one in chosen]
+    return [*chosen, *hard]
 
 
 # %% 05.doubt | mistake: soft scores
@@ -284,10 +444,10 @@ import numpy as np
 
 def in_doubt(marked, foreground, probabilities):
     p = probabilities
-    entropy = -foreground * np.log(p) - (marked - foreground) * np.log(1 - p)
-    soft = 2 * foreground * p / (marked * p + foreground)
-    first, second = np.argmin(entropy), np.argmax(soft)
-    return p[first], p[second], soft[first], soft[second]
+    entropy = -(foreground * np.log(p) + (marked - foreground) * np.log(1 - p)) / marked
+    loss = 1 - 2 * foreground * p / (marked * p + foreground)
+    chosen, least = [p[entropy.argmin()], p[loss.argmin()]], [entropy.min(), loss.min()]
+    return *chosen, *least, 1 - loss[entropy.argmin()], 1 - loss.min()
 
 
 # %% 05.doubt | mistake: intersection over union
@@ -296,10 +456,10 @@ import numpy as np
 
 def in_doubt(marked, foreground, probabilities):
     p = probabilities
-    entropy = -foreground * np.log(p) - (marked - foreground) * np.log(1 - p)
-    soft = 2 * foreground * p / (marked * p + foreground)
-    chosen = [p[np.argmin(entropy)], p[np.argmax(soft)]]
-    return chosen + [foreground / marked if one > 0.5 else 0 for one in chosen]
+    entropy = -(foreground * np.log(p) + (marked - foreground) * np.log(1 - p)) / marked
+    loss = 1 - 2 * foreground * p / (marked * p + foreground)
+    chosen, least = [p[entropy.argmin()], p[loss.argmin()]], [entropy.min(), loss.min()]
+    return chosen + least + [foreground / marked if one > 0.5 else 0 for one in chosen]
 
 
 # %% 05.doubt | mistake: all segmented
@@ -308,10 +468,11 @@ import numpy as np
 
 def in_doubt(marked, foreground, probabilities):
     p = probabilities
-    entropy = -foreground * np.log(p) - (marked - foreground) * np.log(1 - p)
-    soft = 2 * foreground * p / (marked * p + foreground)
+    entropy = -(foreground * np.log(p) + (marked - foreground) * np.log(1 - p)) / marked
+    loss = 1 - 2 * foreground * p / (marked * p + foreground)
+    chosen, least = [p[entropy.argmin()], p[loss.argmin()]], [entropy.min(), loss.min()]
     hard = 2 * foreground / (marked + foreground)
-    return p[np.argmin(entropy)], p[np.argmax(soft)], hard, hard
+    return *chosen, *least, hard, hard
 
 
 # %% 05.doubt | mistake: places
@@ -320,18 +481,18 @@ import numpy as np
 
 def in_doubt(marked, foreground, probabilities):
     p = probabilities
-    entropy = -foreground * np.log(p) - (marked - foreground) * np.log(1 - p)
-    soft = 2 * foreground * p / (marked * p + foreground)
-    first, second = np.argmin(entropy), np.argmax(soft)
-    hard = [2 * foreground / (marked + foreground) * (p[i] > 0.5) for i in (first, second)]
-    return [int(first), int(second), *hard]
+    entropy = -(foreground * np.log(p) + (marked - foreground) * np.log(1 - p)) / marked
+    loss = 1 - 2 * foreground * p / (marked * p + foreground)
+    places = [int(entropy.argmin()), int(loss.argmin())]
+    hard = [2 * foreground / (marked + foreground) * (p[i] > 0.5) for i in places]
+    return *places, entropy.min(), loss.min(), *hard
 
 
 # %% 05.doubt | mistake: both answers are among the probabilities
 def in_doubt(marked, foreground, probabilities):
     share = foreground / marked
     dice = 2 * foreground / (marked + foreground)
-    return share, 1.0, dice if share > 0.5 else 0.0, dice
+    return share, 1.0, 0.0, 1 - dice, dice if share > 0.5 else 0.0, dice
 
 
 # %% 05.doubt | right: what calculus says of both losses
@@ -344,8 +505,27 @@ def in_doubt(marked, foreground, probabilities):
         return f * math.log(1 / p) + (1 - f) * math.log(1 / (1 - p))
 
     honest, decided = min(probabilities, key=entropy), max(probabilities)
+    least = 1 - 2 * decided / (decided * marked / foreground + 1)
     dice = 2 / (marked / foreground + 1)
-    return honest, decided, dice * (honest > 0.5), dice * (decided > 0.5)
+    hard = dice * (honest > 0.5), dice * (decided > 0.5)
+    return honest, decided, entropy(honest), least, *hard
+
+
+# %% 05.doubt | right: voxel by voxel
+import numpy as np
+
+
+def in_doubt(marked, foreground, probabilities):
+    truth = np.arange(marked) < foreground
+    pairs = []
+    for p in probabilities:
+        given = np.full(marked, p)
+        entropy = -np.log(np.where(truth, given, 1 - given)).mean()
+        pairs.append((entropy, 1 - 2 * given[truth].sum() / (given.sum() + truth.sum())))
+    best = np.argmin(pairs, axis=0)
+    found = [probabilities[i] for i in best]
+    hard = [2 * foreground / (marked + foreground) * (p > 0.5) for p in found]
+    return np.array([*found, *np.min(pairs, axis=0), *hard])
 
 
 # %% 05.scores | mistake: voxels
@@ -478,6 +658,34 @@ def scores(prediction, truth, spacing, tolerance):
     overlap = (prediction & truth).sum() / (prediction | truth).sum()
     hd95 = max(np.percentile(there, 95), np.percentile(back, 95))
     return overlap, hd95, np.mean(np.concatenate([there, back]) <= tolerance)
+
+
+# %% 05.scores | mistake: distances to the outside
+import numpy as np
+from scipy import ndimage
+
+
+def scores(prediction, truth, spacing, tolerance):
+    one, other = (mask & ~ndimage.binary_erosion(mask) for mask in (prediction, truth))
+    there = ndimage.distance_transform_edt(other, sampling=spacing)[one]
+    back = ndimage.distance_transform_edt(one, sampling=spacing)[other]
+    dice = 2 * (prediction & truth).sum() / (prediction.sum() + truth.sum())
+    hd95 = max(np.percentile(there, 95), np.percentile(back, 95))
+    return dice, hd95, (np.concatenate([there, back]) <= tolerance).mean()
+
+
+# %% 05.scores | mistake: inside for surface
+import numpy as np
+from scipy import ndimage
+
+
+def scores(prediction, truth, spacing, tolerance):
+    one, other = (mask & ndimage.binary_erosion(mask) for mask in (prediction, truth))
+    there = ndimage.distance_transform_edt(~other, sampling=spacing)[one]
+    back = ndimage.distance_transform_edt(~one, sampling=spacing)[other]
+    dice = 2 * (prediction & truth).sum() / (prediction.sum() + truth.sum())
+    hd95 = max(np.percentile(there, 95), np.percentile(back, 95))
+    return dice, hd95, (np.concatenate([there, back]) <= tolerance).mean()
 
 
 # %% 05.scores | right: trees of neighbours, surfaces by shifting

@@ -16,8 +16,9 @@ def draw_logits(rng):
     """Two draws as they come, then logits with which exp fails, or a logarithm after it.
 
     First all are that large, or that far below 0. Then a single one is: that of a voxel's right
-    class, or of a wrong one. Last, a wrong one is so far above that its odds against the right
-    class are infinite, while the right one's probability is just above 0.
+    class, or of a wrong one. Then a wrong one is so far above that its odds against the right
+    class are infinite, while the right one's probability is just above 0. Last, a single one,
+    right or wrong, is too large even when its voxel's mean is subtracted.
     """
     calls = []
     for everywhere, right, wrong in (*[(0, 0, 0)] * 2, *LARGE):
@@ -33,7 +34,15 @@ def draw_logits(rng):
     return calls
 
 
-LARGE = ((900, 0, 0), (-900, 0, 0), (0, 900, 0), (0, 0, 900), (0, 0, 720))
+LARGE = (
+    (900, 0, 0),
+    (-900, 0, 0),
+    (0, 900, 0),
+    (0, 0, 900),
+    (0, 0, 720),
+    (0, 2000, 0),
+    (0, 0, 2000),
+)
 """What is added to all logits, to one voxel's right class, and to that for a wrong one."""
 
 
@@ -76,6 +85,12 @@ def logarithm_last(logits):
 def shifted_alike(logits):
     with np.errstate(all="ignore"):
         shifted = logits - logits.max()
+        return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def shifted_by_mean(logits):
+    with np.errstate(all="ignore"):
+        shifted = logits - logits.mean(axis=-1, keepdims=True)
         return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
@@ -153,6 +168,13 @@ ENTROPY = Exercise(
             gives=of_log_p(shifted_alike),
         ),
         Mistake(
+            "mean subtracted",
+            "You subtract each voxel's mean. A single logit of 2000 among three is still 1333 "
+            "above it, and its exponential is infinite. Which logit of a voxel leaves nothing "
+            "above 0 when it is subtracted?",
+            gives=of_log_p(shifted_by_mean),
+        ),
+        Mistake(
             "wrong axis",
             "You sum over the voxels. The probabilities of one voxel's *classes* sum to 1: along "
             "which axis do they lie?",
@@ -196,9 +218,35 @@ def draw_losses(rng):
     calls = []
     for call in range(CALLS):
         shape = tuple(int(size) for size in rng.integers(2, 4, 1 + call % 3))
-        x = rng.uniform(0.5, 2, shape) * rng.choice([-1, 1], shape)
-        calls.append({"loss": Cubic(rng, shape), "x": x, "h": float(rng.uniform(0.1, 0.3))})
+        x, h = np.zeros(shape), 0.1
+        while not rounds(x, h):
+            x = rng.uniform(0.5, 2, shape) * rng.choice([-1, 1], shape)
+            h = float(rng.uniform(0.1, 0.3))
+        calls.append({"loss": Cubic(rng, shape), "x": x, "h": h})
     return calls
+
+
+def rounds(x, h):
+    """Whether x does not quite come back when it is moved away, and back by adding."""
+    return not any(np.array_equal(x, back) for back in (x + h - h, x + h - 2 * h + h))
+
+
+def moved_back(function, loss, x, h):
+    """The gradient, and whether x came back but for rounding; then x is put right."""
+    before = x.copy()
+    gradient = function(loss, x, h)
+    rounded = not np.array_equal(x, before) and np.allclose(x, before, rtol=0, atol=1e-9)
+    if rounded:
+        x[...] = before
+    return None if gradient is None else {"gradient": gradient, "x": BACK[rounded]}
+
+
+BACK = ("not off by rounding", "off by rounding")
+
+
+def told(gradient):
+    """What `moved_back` makes of a function that does not round x."""
+    return lambda loss, x, h: {"gradient": gradient(loss, x, h), "x": BACK[0]}
 
 
 def central(loss, x, h):
@@ -230,13 +278,20 @@ def never_moved_back(loss, x, h):
 GRADIENT = Exercise(
     function="numeric_gradient",
     draw=draw_losses,
-    reference=central,
+    probe=moved_back,
+    reference=told(central),
     hint="for index in np.ndindex(x.shape): make step = np.zeros_like(x), set step[index] = h, and "
     "put (loss(x + step) - loss(x - step)) / (2 * h) at the same index of the result.",
     properties=(
         Property(
+            "x is as before, to the last bit",
+            lambda result, loss, x, h: result["x"] == BACK[0],
+            "x is nearly as before. But (x + h) - 2h + h is rounded three times, and need not be "
+            "x to the last bit. Keep the old value and put it back, or work on a copy.",
+        ),
+        Property(
             "the gradient has the shape of x",
-            lambda result, loss, x, h: result.shape == x.shape,
+            lambda result, loss, x, h: result["gradient"].shape == x.shape,
             "A gradient has one number for each entry of x, so it is an array of the same shape.",
         ),
     ),
@@ -245,36 +300,36 @@ GRADIENT = Exercise(
             "forward",
             "You move up only. The error of that is as large as h; moving up *and* down, the "
             "largest part of it cancels.",
-            gives=one_sided,
+            gives=told(one_sided),
         ),
         Mistake(
             "backward",
             "You move down only. The error of that is as large as h; moving up *and* down, the "
             "largest part of it cancels.",
-            gives=lambda loss, x, h: one_sided(loss, x, -h),
+            gives=told(lambda loss, x, h: one_sided(loss, x, -h)),
         ),
         Mistake(
             "divided by h",
             "You are wrong by a factor of 2. How far do the two places lie apart?",
-            gives=lambda loss, x, h: 2 * central(loss, x, h),
+            gives=told(lambda loss, x, h: 2 * central(loss, x, h)),
         ),
         Mistake(
             "multiplied by h",
             "You are wrong by a factor that grows with h. Look at your brackets: a / 2 * h is "
             "(a / 2) · h.",
-            gives=lambda loss, x, h: central(loss, x, h) * h**2,
+            gives=told(lambda loss, x, h: central(loss, x, h) * h**2),
         ),
         Mistake(
             "all at once",
             "You move all entries together, so they all get the same number. A partial derivative "
             "moves one entry, and leaves the others.",
-            gives=all_at_once,
+            gives=told(all_at_once),
         ),
         Mistake(
             "never moved back",
             "The first entry is right. When it is the next one's turn, has the first gone back to "
             "where it was?",
-            gives=never_moved_back,
+            gives=told(never_moved_back),
         ),
     ),
 )
@@ -303,10 +358,12 @@ def by_voxels(marked, foreground, probabilities, losses=None, hard=None):
     """Voxel by voxel: each p is given to an array of voxels, and each loss taken of it."""
     truth = (np.arange(marked) < foreground).astype(float)
     hard = hard or (lambda p, g: 2 * (g * (p > 0.5)).sum() / (g.sum() + (p > 0.5).sum()))
-    settled = []
+    settled, least = [], []
     for loss in losses or (binary_entropy, lambda p, g: 1 - soft_dice(p, g)):
-        settled.append(min(probabilities, key=lambda p: loss(np.full(marked, p), truth)))
-    return *settled, *(hard(np.full(marked, p), truth) for p in settled)
+        values = [loss(np.full(marked, p), truth) for p in probabilities]
+        settled.append(probabilities[np.argmin(values)])
+        least.append(min(values))
+    return *settled, *least, *(hard(np.full(marked, p), truth) for p in settled)
 
 
 def binary_entropy(p, g):
@@ -317,12 +374,29 @@ def soft_dice(p, g):
     return 2 * (p * g).sum() / (p.sum() + g.sum())
 
 
+def overlap_below(p, g):
+    return 2 * (p * g).sum() / ((p * g).sum() + g.sum())
+
+
+def soft_union(p, g):
+    return (p * g).sum() / (p + g - p * g).sum()
+
+
 def foreground_entropy(p, g):
     return -(g * np.log(p)).mean()
 
 
 def balanced_entropy(p, g):
-    return -np.log(p[g > 0]).mean() - np.log(1 - p[g == 0]).mean()
+    return -(np.log(p[g > 0]).mean() + np.log(1 - p[g == 0]).mean()) / 2
+
+
+def world(p, marked, foreground):
+    """The p and the truth of each voxel."""
+    return np.full(marked, p), (np.arange(marked) < foreground).astype(float)
+
+
+def entropy_of(p, marked, foreground):
+    return binary_entropy(*world(p, marked, foreground))
 
 
 def with_losses(entropy, overlap):
@@ -345,9 +419,15 @@ def intersection_over_union(p, g):
 
 
 def indices(marked, foreground, probabilities):
-    one, other, *scores = by_voxels(marked, foreground, probabilities)
+    one, other, *rest = by_voxels(marked, foreground, probabilities)
     places = [int(np.flatnonzero(probabilities == p)[0]) for p in (one, other)]
-    return *places, *scores
+    return *places, *rest
+
+
+def as_overlap(marked, foreground, probabilities):
+    """D in place of 1 - D."""
+    *settled, entropy, loss, one, other = by_voxels(marked, foreground, probabilities)
+    return *settled, entropy, 1 - loss, one, other
 
 
 DOUBT = Exercise(
@@ -355,7 +435,8 @@ DOUBT = Exercise(
     draw=draw_doubts,
     reference=by_voxels,
     hint="With f of m voxels foreground: cross-entropy -(f log p + (m - f) log(1 - p)) / m, and "
-    "D = 2 f p / (m p + f). Take p[loss.argmin()] of each. If p > 1/2, Dice is 2 f / (m + f).",
+    "D = 2 f p / (m p + f). Take p[loss.argmin()] and loss.min() of each. If p > 1/2, Dice is "
+    "2 f / (m + f).",
     properties=(
         Property(
             "both answers are among the probabilities",
@@ -365,9 +446,37 @@ DOUBT = Exercise(
             "The first two numbers should be probabilities from the ones that you were given.",
         ),
         Property(
+            "there are six numbers",
+            lambda result, marked, foreground, probabilities: len(result) == 6,
+            "Return six numbers, in the order of the task: two p, the two least losses, two Dice.",
+        ),
+        Property(
             "Dice is between 0 and 1",
-            lambda result, marked, foreground, probabilities: all(0 <= d <= 1 for d in result[2:]),
+            lambda result, marked, foreground, probabilities: all(0 <= d <= 1 for d in result[4:]),
             "The last two numbers are Dice coefficients, which lie between 0 and 1.",
+        ),
+        Property(
+            "the first loss is the mean cross-entropy of the first p",
+            lambda result, marked, foreground, probabilities: np.isclose(
+                result[2], entropy_of(result[0], marked, foreground)
+            ),
+            "Your third number is not the mean cross-entropy of your first p. Each marked voxel "
+            "has one term, of the class that it is; take their mean.",
+        ),
+        Property(
+            "the second loss is 1 - D of the second p",
+            lambda result, marked, foreground, probabilities: np.isclose(
+                result[3], 1 - soft_dice(*world(result[1], marked, foreground))
+            ),
+            "Your fourth number is not 1 - D of your second p. The sums run over *all* marked "
+            "voxels: what is p in each of them, and what is g?",
+        ),
+        Property(
+            "the second p has the least 1 - D",
+            lambda result, marked, foreground, probabilities: np.isclose(
+                result[1], probabilities.max()
+            ),
+            "Some other p has a smaller 1 - D than yours. Is it the least 1 - D, or the least D?",
         ),
     ),
     mistakes=(
@@ -388,6 +497,29 @@ DOUBT = Exercise(
             "Cross-entropy is right. For the other you look for the least *Dice*. The loss is "
             "1 - D, so the best p has the largest D.",
             gives=with_losses(binary_entropy, lambda p, g: 1 - soft_dice(p, g)),
+        ),
+        Mistake(
+            "Dice for its loss",
+            "The two p are right. But your fourth number is D itself, and the loss is 1 - D.",
+            gives=as_overlap,
+        ),
+        Mistake(
+            "sum over voxels",
+            "The two p are right. But your cross-entropy is the sum over all marked voxels, and "
+            "the mean is asked for.",
+            gives=with_losses(lambda p, g: binary_entropy(p, g) * g.size, soft_dice),
+        ),
+        Mistake(
+            "overlap below the line",
+            "The two p are right, but 1 - D is not: below the line, the sum of p runs over *all* "
+            "marked voxels, those that are not foreground as well.",
+            gives=with_losses(binary_entropy, overlap_below),
+        ),
+        Mistake(
+            "soft union",
+            "The two p are right, but you divide by a union. D divides *twice* the overlap by the "
+            "sum of the two sizes.",
+            gives=with_losses(binary_entropy, soft_union),
         ),
         Mistake(
             "soft scores",
@@ -488,6 +620,15 @@ def scored(hd95=hd95_of, near=None, overlap=dice, surface=surface, spaced=True):
     return gives
 
 
+def towards_outside(prediction, truth, spacing, tolerance):
+    """The distances from the surface to what is none, for want of a `~`."""
+    one, other = surface(prediction), surface(truth)
+    there = ndimage.distance_transform_edt(other, sampling=spacing)[one]
+    back = ndimage.distance_transform_edt(one, sampling=spacing)[other]
+    maps = prediction.astype(np.uint8), truth.astype(np.uint8)
+    return dice(*maps), hd95_of(there, back), together(there, back, tolerance)
+
+
 def together(there, back, tolerance):
     return np.mean(np.concatenate([there, back]) <= tolerance)
 
@@ -541,6 +682,18 @@ SCORES = Exercise(
             "Dice is right. Your surface has too many voxels: some touch the outside with an edge "
             "or a corner only. It takes a face.",
             gives=scored(surface=lambda mask: surface(mask, faces=3)),
+        ),
+        Mistake(
+            "distances to the outside",
+            "Dice is right. The distance transform measures from each True voxel to the nearest "
+            "that is *False*. What should be False in it, if you want the distance to a surface?",
+            gives=towards_outside,
+        ),
+        Mistake(
+            "inside for surface",
+            "Dice is right. Erosion keeps the *inside* of a mask, and takes its surface away. You "
+            "want the voxels that it takes.",
+            gives=scored(surface=ndimage.binary_erosion),
         ),
         Mistake(
             "mean of shares",
