@@ -3,7 +3,7 @@
 A learner's code stands in the code cell whose first line is `# exercise 01.millilitres`. The task
 above it states the facts in one line:
 
-    **01.millilitres** · fill in · 5 minutes · practises 01.2 · needs NumPy
+    **01.millilitres** · fill in · 5 minutes · practises objective 01.2 · needs NumPy
 
 In solution.ipynb a solution is marked, and beside it, commented out, stands what a learner gets:
 
@@ -37,7 +37,7 @@ _IDENTIFIER = r"\d\d\.[a-z0-9-]+"
 _MARK = re.compile(rf"\s*#\s*exercise\s+({_IDENTIFIER})\b", re.IGNORECASE)
 _FACTS = re.compile(
     rf"^\*\*({_IDENTIFIER})\*\* · ({'|'.join(KINDS)}) · (\d+) minutes"
-    r" · practises (\d\d\.\d+(?:, \d\d\.\d+)*) · needs (.+)$",
+    r" · practises objectives? (\d\d\.\d+(?:, \d\d\.\d+)*) · needs (.+)$",
     re.MULTILINE,
 )
 _TITLE = re.compile(r"^## (.+)$", re.MULTILINE)

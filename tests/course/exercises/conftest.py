@@ -26,7 +26,7 @@ EXERCISES = {
     )
 }
 """
-TASK = "## 1. A mean\n\n**77.mean** · fill in · 5 minutes · practises 77.1, 77.2 · needs addition"
+TASK = "## 1. A mean\n\n**77.mean** · fill in · 5 minutes · practises objectives 77.1, 77.2 · needs addition"
 SOLUTION = """# exercise 77.mean
 def mean(values):
     # BEGIN SOLUTION
