@@ -26,7 +26,8 @@ EXERCISES = {
     )
 }
 """
-TASK = "## 1. A mean\n\n**77.mean** · fill in · 5 minutes · practises objectives 77.1, 77.2 · needs addition"
+FACTS = "**77.mean** · fill in · 5 minutes · practises objectives 77.1, 77.2 · needs addition"
+TASK = f"## 1. A mean\n\n{FACTS}"
 SOLUTION = """# exercise 77.mean
 def mean(values):
     # BEGIN SOLUTION
