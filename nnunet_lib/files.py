@@ -18,11 +18,60 @@ def replacing(path: Path) -> Iterator[Path]:
     The temporary file lies in the same folder, so that the rename is atomic, and keeps the
     file name's endings, because nibabel and NumPy choose the format by them.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=path.parent) as folder:
-        temporary = Path(folder) / path.name
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=path.parent) as folder:
+            temporary = Path(folder) / path.name
+            yield temporary
+            os.replace(temporary, path)
+
+
+@contextmanager
+def filling(folder: Path, last: str) -> Iterator[Path]:
+    """`replacing` for a folder, which may be there if it is empty, such as one that is mounted.
+
+    That one is filled when the block ends well, with the entry `last` at the end.
+    """
+    if not folder.exists():
+        with replacing(folder) as temporary:
+            yield temporary
+        return
+    with _naming(folder), tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as inside:
+        temporary = Path(inside) / folder.name
         yield temporary
-        os.replace(temporary, path)
+        for entry in sorted(temporary.iterdir(), key=lambda entry: entry.name == last):
+            os.replace(entry, folder / entry.name)
+
+
+def is_empty_folder(path: Path) -> bool:
+    """Whether there is a folder with nothing in it, but for what is hidden."""
+    return path.is_dir() and all(entry.name.startswith(".") for entry in path.iterdir())
+
+
+def require_writable(path: Path) -> None:
+    """Make sure that a file can be written there, before work is done for it.
+
+    Raises:
+        InputError: if it cannot.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder. Name a file.")
+    place = next(parent for parent in path.absolute().parents if parent.exists())
+    if not place.is_dir():
+        raise InputError(f"{path}: cannot be written, because {place} is no folder.")
+    if not os.access(place, os.W_OK):
+        raise InputError(f"{path}: cannot be written, because {place} is read-only for you.")
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an error of writing, such as a full disk, say what was to be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -22,6 +22,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def require_workers(workers: int) -> None:
+    """Refuse a number of workers that cannot do any work."""
+    if workers < 1:
+        raise InputError(f"workers is {workers}; give 1 or more.")
+
+
 def run_all(
     function: Callable[[Task], Result],
     tasks: Sequence[Task],
@@ -43,8 +49,7 @@ def run_all(
     """
     from tqdm.auto import tqdm  # here: the list of commands should not wait for it
 
-    if workers < 1:
-        raise InputError(f"workers is {workers}; give 1 or more.")
+    require_workers(workers)
     with tqdm(total=len(tasks), desc=description, unit="case", disable=not progress) as shown:
         if workers == 1 or len(tasks) < 2:
             return _run_here(function, tasks, shown.update)

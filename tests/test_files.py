@@ -1,11 +1,13 @@
 """Files appear whole or not at all, and unreadable ones are named."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from nnunet_lib.errors import InputError
-from nnunet_lib.files import read_json, replacing, write_json
+from nnunet_lib.files import filling, read_json, replacing, require_writable, write_json
 
 
 def test_json_comes_back(tmp_path: Path) -> None:
@@ -52,3 +54,55 @@ def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes | None, word
     with pytest.raises(InputError, match=word) as caught:
         read_json(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_is_filled_whole_or_not_at_all(tmp_path: Path, there: bool) -> None:
+    folder = tmp_path / "output"
+    if there:
+        folder.mkdir()
+
+    def fill(fails: bool) -> None:
+        with filling(folder, last="done.json") as temporary:
+            (temporary / "images").mkdir(parents=True)
+            (temporary / "done.json").touch()
+            if fails:
+                raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fill(fails=True)
+    assert folder.exists() == there
+    assert not list(tmp_path.rglob("*/*"))
+    fill(fails=False)
+    assert sorted(path.name for path in folder.iterdir()) == ["done.json", "images"]
+
+
+def test_an_entry_that_says_that_all_is_there_comes_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved, replace = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda old, new: (moved.append(new.name), replace(old, new)))
+    with filling(tmp_path, last="dataset.json") as temporary:
+        temporary.mkdir()
+        for name in ("dataset.json", "a", "z"):
+            (temporary / name).touch()
+    assert moved[-1] == "dataset.json"
+    assert len(moved) == 3
+
+
+def test_a_full_disk_is_told_with_the_file_that_did_not_fit(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OSError, match="No space") as caught,
+        replacing(tmp_path / "scan.nii.gz"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "scan.nii.gz")
+
+
+def test_where_no_file_can_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    require_writable(tmp_path / "new" / "folder" / "value.json")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    for path, words in ((tmp_path, "is a folder"), (tmp_path / "file" / "a.json", "is no folder")):
+        with pytest.raises(InputError, match=words):
+            require_writable(path)

@@ -1,6 +1,8 @@
 """Reads the command line, runs one command, and turns errors for people into exit code 2."""
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -10,23 +12,31 @@ from nnunet_lib.errors import InputError
 
 WRONG_INPUT = 2
 INTERRUPTED = 130
+NOT_READ = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `python -m nnunet_lib` with these arguments; return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    parsed = make_parser(words[0] if words else "").parse_args(words)
+    command = words[0] if words else ""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may not know all letters of a name
+            stream.reconfigure(errors="backslashreplace")
     try:
+        parsed = make_parser(command).parse_args(words)
         return parsed.run(parsed) or 0
     except InputError as error:
-        print(f"{parsed.command}: {error}", file=sys.stderr)
+        print(f"{command}: {error}", file=sys.stderr)
         return WRONG_INPUT
+    except BrokenPipeError:  # whoever reads the output has seen enough, as in `doctor | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOT_READ
     except OSError as error:  # a full disk, a folder where a file should be, no permission
         place = error.filename2 or error.filename or "a file"
-        print(f"{parsed.command}: {place}: {error.strerror}.", file=sys.stderr)
+        print(f"{command}: {place}: {error.strerror or error}.", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
-        print(f"\n{parsed.command}: interrupted.", file=sys.stderr)
+        print(f"\n{command}: interrupted.", file=sys.stderr)
         return INTERRUPTED
 
 

@@ -63,23 +63,30 @@ def channel_suffix(text: str) -> tuple[str, str]:
     return name, suffix
 
 
+def place(text: str) -> Path:
+    """A path; an empty one, as of a shell's unset variable, would mean the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty; name a file or a folder")
+    return Path(text)
+
+
 _ALL = (
     # Where things are
-    Option("--data", "data", "the dataset, or what preprocessing has written", "folder", Path),
-    Option("--output", "output", "what to write", "path", Path),
-    Option("--results", "results", "what to write", "path", Path),
-    Option("--input", "input", "an image, or a folder of images", "path", Path),
-    Option("--model", "model", "a run folder that `train` has written", "folder", Path),
+    Option("--data", "data", "the dataset, or what preprocessing has written", "folder", place),
+    Option("--output", "output", "what to write", "path", place),
+    Option("--results", "results", "what to write", "path", place),
+    Option("--input", "input", "an image, or a folder of images", "path", place),
+    Option("--model", "model", "a run folder that `train` has written", "folder", place),
     Option(
         "--plan",
         "plan",
         "from `plan`; else the one in --results, or a new one",
         "file",
-        Path,
+        place,
     ),
-    Option("--predictions", "predictions", "the folder of predicted label maps", "folder", Path),
-    Option("--labels", "labels", "the folder of true label maps", "folder", Path),
-    Option("--notebooks", "notebooks", "lessons, or folders of them", "path", Path, many=True),
+    Option("--predictions", "predictions", "the folder of predicted label maps", "folder", place),
+    Option("--labels", "labels", "the folder of true label maps", "folder", place),
+    Option("--notebooks", "notebooks", "lessons, or folders of them", "path", place, many=True),
     Option("--overwrite", "overwrite", "replace what the folder holds", switch=True),
     # Phantom
     Option("--cases", "cases", "labelled cases to make", "number", int),
@@ -130,7 +137,14 @@ _ALL = (
         switch=True,
     ),
     Option("--base-filters", "base_filters", "channels of the first stage", "number", int),
-    Option("--batch-size", "batch_size", "patches a step; the plan's if not given", "number", int),
+    Option(
+        "--batch-size",
+        "batch_size",
+        "patches a step; if not given, those of a plan, which training cuts in 2D to a multiple of "
+        "--nvol",
+        "number",
+        int,
+    ),
     # Preprocess
     Option(
         "--exec-mode",
@@ -362,7 +376,7 @@ _ALL = (
         switch=True,
     ),
     Option("--seed", "seed", "of everything random", "number", int),
-    Option("--submissions", "submissions", "exercise notebooks of a class", "folder", Path),
+    Option("--submissions", "submissions", "exercise notebooks of a class", "folder", place),
     # Benchmark
     Option(
         "--mode",

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nnunet_lib.datasets.dataset import Dataset, ends_like_a_channel
+from nnunet_lib.datasets.dataset import Dataset, check_description, ends_like_a_channel
 from nnunet_lib.datasets.findings import Finding, FindingError
 from nnunet_lib.datasets.nifti import ENDINGS, Header, grid_difference, read_header, stem
 from nnunet_lib.errors import InputError
-from nnunet_lib.files import replacing, write_json
+from nnunet_lib.files import filling, is_empty_folder, write_json
 
 _COMPRESSED = ".nii.gz"
 
@@ -50,17 +50,17 @@ def convert(
             all files that fit no suffix, cases that lack a file or have it twice, headers that
             cannot be read, and files of one case that are not on one grid.
     """
-    suffixes = (*channels.values(), label_suffix)
+    suffixes, title = (*channels.values(), label_suffix), name or source.resolve().name
     _require_clear(suffixes, labels, output)
+    check_description(output / "dataset.json", _description(title, channels, labels, ()))
     cases, findings = _sort_files(source, suffixes)
     for case, files in cases.items():
         findings += _missing(source, case, files, suffixes)
         findings += _off_grid([files[suffix] for suffix in suffixes if suffix in files])
     _refuse(source, findings)
-    with replacing(output) as folder:
+    with filling(output, last="dataset.json") as folder:
         for case, files in cases.items():
             _copy_case(case, [files[suffix] for suffix in suffixes], folder)
-        title = name or source.resolve().name
         write_json(folder / "dataset.json", _description(title, channels, labels, cases))
     return Dataset.open(output)
 
@@ -75,9 +75,9 @@ def _require_clear(suffixes: Sequence[str], labels: Sequence[str], output: Path)
         )
     if not labels:
         raise InputError("There is no label beside the background. Name at least one.")
-    if output.is_dir() and not any(output.iterdir()):
-        output.rmdir()  # the finished folder takes its place
-    if output.exists():
+    if len(set(labels)) < len(labels):
+        raise InputError(f"The labels are {', '.join(labels)}. Give each a name of its own.")
+    if output.exists() and not is_empty_folder(output):
         raise InputError(f"{output}: is there already. Name a folder that does not exist.")
 
 
@@ -88,7 +88,7 @@ def _sort_files(source: Path, suffixes: Sequence[str]) -> tuple[CaseFiles, list[
     cases: CaseFiles = {}
     findings = []
     for path in sorted(source.iterdir()):
-        if path.name.startswith(".") or not path.is_file():
+        if path.name.startswith(".") or path.is_dir():  # a broken link is told
             continue
         case, suffix = _split(path, suffixes)
         if not case:

@@ -70,15 +70,24 @@ class Dataset:
         """
         source = root / "dataset.json"
         value = read_json(source)
-        if not isinstance(value, dict):
-            raise FindingError(source, "is not a JSON object", "Write it as MSD does")
-        _require_nifti(source, value)
-        channels = _channels(source, value)
+        channels, labels = check_description(source, value)
         training, test = _cases(source, value, len(channels))
         _refuse_duplicates(source, training, test)
         name = str(value.get("name") or root.resolve().name)
         ending = _ending(value, training)
-        return cls(name, root, channels, _labels(source, value), training, test, ending)
+        return cls(name, root, channels, labels, training, test, ending)
+
+
+def check_description(source: Path, value: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The channels and labels that a dataset.json's `value` names, if it is one that is read.
+
+    Raises:
+        InputError: if it is none.
+    """
+    if not isinstance(value, dict):
+        raise FindingError(source, "is not a JSON object", "Write it as MSD does")
+    _require_nifti(source, value)
+    return _channels(source, value), _labels(source, value)
 
 
 def find_images(folder: Path, number_of_channels: int) -> tuple[Case, ...]:
@@ -100,6 +109,8 @@ def find_images(folder: Path, number_of_channels: int) -> tuple[Case, ...]:
         if not cases:
             raise FindingError(folder, "is a hidden file", "Rename it")
         return cases
+    if folder.name.endswith(ENDINGS) and not folder.exists():
+        raise FindingError(folder, "does not exist", "Check the name")
     if not folder.is_dir():
         raise FindingError(folder, "is not a folder", "Name the folder that holds the images")
     cases = _group(folder, number_of_channels)
@@ -112,7 +123,8 @@ def find_images(folder: Path, number_of_channels: int) -> tuple[Case, ...]:
 def _group(folder: Path, number_of_channels: int) -> tuple[Case, ...]:
     """The cases in a folder, each with its files."""
     files = [path for path in folder.iterdir() if path.name.endswith(ENDINGS)]
-    visible = sorted(path for path in files if not path.name.startswith(".") and path.is_file())
+    # A broken link stays, so that reading it says what is wrong.
+    visible = sorted(path for path in files if not path.name.startswith(".") and not path.is_dir())
     cases = (_case_of(path, number_of_channels) for path in visible)
     return tuple(sorted(set(cases), key=lambda case: case.identifier))
 

@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 from nnunet_lib.datasets.dataset import Dataset
 from nnunet_lib.datasets.nifti import write_label, write_volume
 from nnunet_lib.errors import InputError
-from nnunet_lib.files import read_json, replacing, write_json
+from nnunet_lib.files import filling, is_empty_folder, read_json, write_json
 
 Modality = Literal["mri", "ct"]
 LABELS = ("background", "anterior", "posterior")
@@ -152,7 +152,7 @@ def make_phantom(
         raise InputError("A phantom needs cases of at least 1 and a seed of at least 0.")
     if _is_there(output, settings):
         return Dataset.open(output)
-    with replacing(output) as folder:
+    with filling(output, last="dataset.json") as folder:
         identifiers = [f"phantom_{index:03d}" for index in range(cases + max(1, cases // 10))]
         for index, name in enumerate(tqdm(identifiers, "phantom", disable=not progress)):
             _write_case(folder, name, index, index < cases, modality, names, seed)
@@ -366,8 +366,7 @@ def _is_there(output: Path, settings: dict[str, Any]) -> bool:
     """Whether this phantom is there already; InputError if something else is."""
     if not output.exists():
         return False
-    if output.is_dir() and not any(output.iterdir()):
-        output.rmdir()  # the finished folder takes its place
+    if is_empty_folder(output):
         return False
     source = output / "dataset.json"
     found = read_json(source) if source.is_file() else None

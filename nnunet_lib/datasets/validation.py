@@ -17,6 +17,7 @@ from nnunet_lib.datasets.nifti import (
     read_volume,
 )
 from nnunet_lib.errors import InputError
+from nnunet_lib.parallel import require_workers
 
 
 def validate(dataset: Dataset, workers: int = 1, progress: bool = False) -> list[Finding]:
@@ -28,6 +29,7 @@ def validate(dataset: Dataset, workers: int = 1, progress: bool = False) -> list
     are read, so that a file that claims more than it holds takes no memory. `workers` cases
     are in memory at a time.
     """
+    require_workers(workers)
     if not dataset.training:
         problem = "lists no training case"
         return [Finding(dataset.root / "dataset.json", problem, "Add images with labels")]

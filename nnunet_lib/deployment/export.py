@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from nnunet_lib import __version__
 from nnunet_lib.errors import InputError
-from nnunet_lib.files import replacing, write_json
+from nnunet_lib.files import filling, is_empty_folder, replacing, write_json
 from nnunet_lib.inference.components import NOTHING, Postprocessing
 from nnunet_lib.inference.settings import DEFAULTS
 from nnunet_lib.inference.windows import SIGMA
@@ -59,7 +59,10 @@ def export(
         write_json(metadata, describe(plan, postprocessing))
         module = _Exported(unet, plan, metadata)
         signatures = {"serving_default": module.batch, "batch": module.batch, "patch": module.patch}
-        tf.saved_model.save(module, str(folder), signatures)
+        try:
+            tf.saved_model.save(module, str(folder), signatures)
+        except tf.errors.OpError as error:  # a full disk
+            raise InputError(f"{output}: cannot be written ({error.message}).") from None
     return output
 
 
@@ -128,7 +131,7 @@ def _padding_value(scheme: Normalisation) -> float | None:
 
 def _require_free(output: Path, overwrite: bool) -> None:
     """Refuse to write over anything but, if that is wanted, an earlier export."""
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+    if not output.exists() or is_empty_folder(output):
         return
     if not (output / _MARK).is_file():
         raise InputError(f"{output}: is there and is no exported model. Name another folder.")
@@ -141,7 +144,10 @@ def _require_free(output: Path, overwrite: bool) -> None:
 @contextmanager
 def _replacing_folder(path: Path) -> Iterator[Path]:
     """`files.replacing` for a folder: what is there steps aside at the last moment."""
+    if not path.exists() or is_empty_folder(path):
+        with filling(path, last=_MARK) as temporary:
+            yield temporary
+        return
     with replacing(path) as temporary:
         yield temporary
-        if path.exists():
-            os.replace(path, temporary.parent / "replaced")
+        os.replace(path, temporary.parent / "replaced")

@@ -30,6 +30,10 @@ def synthetic_plan(settings: BenchmarkSettings) -> Plan:
     patch = settings.patch_size or PATCH[dimensions]
     channels = settings.channels or find_preset("1").channels
     topology = preset_topology((1.0,) * dimensions, patch)
+    if len(topology.strides) == 1:
+        raise InputError(
+            f"patch size {times(patch)}: cannot be halved even once. Give at least 12 on an axis."
+        )
     multiples = divisors(topology.strides)
     if any(size % step for size, step in zip(patch, multiples, strict=True)):
         raise InputError(f"patch size {times(patch)}: must be a multiple of {times(multiples)}.")

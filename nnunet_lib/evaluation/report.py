@@ -12,7 +12,7 @@ from nnunet_lib.errors import InputError
 from nnunet_lib.evaluation.overlap import EmptyAs, Overlap, dice_of
 from nnunet_lib.evaluation.statistics import CaseDice, Summary, summarise, summarise_class
 from nnunet_lib.evaluation.surface import SurfaceScores
-from nnunet_lib.files import replacing, write_json
+from nnunet_lib.files import replacing, require_writable, write_json
 
 _COLUMNS = ("case", "class", "dice", "prediction_ml", "truth_ml")
 _SURFACE = tuple(field.name for field in fields(SurfaceScores))
@@ -226,12 +226,12 @@ def check_results_path(path: Path) -> None:
     """Refuse a name that a report cannot be saved under, before work is done for it.
 
     Raises:
-        InputError: if `path` does not end in .json, or is a folder.
+        InputError: if `path` does not end in .json, or it or the .csv beside it cannot be written.
     """
     if path.suffix != ".json":
         raise InputError(f"{path}: is no name for a JSON file. Name it <something>.json.")
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder. Name a file in it, <something>.json.")
+    for written in (path, path.with_suffix(".csv")):
+        require_writable(written)
 
 
 def _absent(empty_as: EmptyAs, with_surface: bool) -> ClassScore:

@@ -31,6 +31,8 @@ from nnunet_lib.planning import Plan
 
 ENDING = ".nii.gz"
 Subset = Literal["all", "validation"]
+_TRUTHS = ("labelsTr", "labelsTs")
+"""Folders of a dataset that hold what somebody has drawn."""
 
 
 @dataclass(frozen=True)
@@ -130,15 +132,17 @@ def predict_files(
     tasks = _tasks(cases, output, one_file)
     plan = members[0].plan
     _require_readable(tasks, plan)
-    if settings.tta and not all(member.plan.mirrored for member in members):
-        _say(ranks, NO_FLIPS)
+    mirrored = sum(member.plan.mirrored for member in members)
+    if settings.tta and mirrored < len(members):
+        some = f"Test-time augmentation for {mirrored} of {len(members)} networks: the others "
+        _say(ranks, some + "trained without mirroring." if mirrored else NO_FLIPS)
     if postprocessing != NOTHING:
         _say(ranks, f"As cross-validation decided, {postprocessing.describe(plan.labels)}.")
     faults, own = [], ranks.share(tasks)
-    for task in own:  # an earlier prediction must not stand for a case that now fails
+    for task in tqdm(own, "predict", unit="case", disable=not ranks.is_first):
+        # An earlier prediction must not stand for a case that now fails.
         task.labels.unlink(missing_ok=True)
         task.probabilities.unlink(missing_ok=True)
-    for task in tqdm(own, "predict", unit="case", disable=not ranks.is_first):
         try:
             _predict_one(members, task, settings, postprocessing)
         except InputError as error:
@@ -168,6 +172,11 @@ def _tasks(cases: Sequence[Case], output: Path, one_file: bool) -> list[_Task]:
     written = {path.resolve() for task in tasks for path in (task.labels, task.probabilities)}
     if images & written:
         raise InputError(f"{output}: holds the images, which would be lost. Name another folder.")
+    folder = output.resolve().parent if is_file else output.resolve()
+    if folder.name in _TRUTHS and (folder.parent / "dataset.json").is_file():
+        raise InputError(
+            f"{output}: belongs to a dataset's own labels, which would be lost. Name another place."
+        )
     return tasks
 
 

@@ -53,8 +53,9 @@ class PreprocessedDataset:
         index_path = _index_path(root, mode)
         if not index_path.exists():
             raise InputError(
-                f"{root / mode}: no dataset was preprocessed here. Run `python -m nnunet_lib "
-                f"preprocess --results {results} --dim {dimensions} --exec-mode {mode}` first."
+                f"{root / mode}: no dataset was preprocessed here. Name the folder that was "
+                "preprocess's --results, or run `python -m nnunet_lib preprocess --data DATASET "
+                f"--results FOLDER --dim {dimensions} --exec-mode {mode}` first."
             )
         identifiers = tuple(read_json(index_path))
         dataset = cls(Plan.load(root / "plan.json"), root / mode, identifiers, mode)

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 from tqdm.auto import tqdm
 
+from nnunet_lib.errors import InputError
 from nnunet_lib.files import replacing
 
 METRICS = "metrics.jsonl"
@@ -51,7 +52,10 @@ class RunLog:
         self.metrics = run / METRICS
         with replacing(self.metrics) as temporary:  # without what came after the last checkpoint
             temporary.write_text("".join(map(_line, history)), encoding="utf-8")
-        self.writer = tf.summary.create_file_writer(str(run / TENSORBOARD))
+        try:
+            self.writer = tf.summary.create_file_writer(str(run / TENSORBOARD))
+        except tf.errors.OpError as error:  # a full disk
+            raise InputError(f"{run}: cannot be written ({error.message}).") from None
         layout = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
         self.bar = tqdm(total=100.0, desc="train", bar_format=layout, disable=not show_progress)
         self.shown: dict[str, Any] = {}
@@ -110,8 +114,11 @@ def read_metrics(run: Path) -> tuple[EpochRecord, ...]:
     path = run / METRICS
     if not path.is_file():
         return ()
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return tuple(EpochRecord(**json.loads(line)) for line in lines if line.endswith("\n"))
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return tuple(EpochRecord(**json.loads(line)) for line in lines if line.endswith("\n"))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: is damaged ({error}). Train in another folder.") from None
 
 
 def _line(record: EpochRecord) -> str:

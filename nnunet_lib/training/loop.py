@@ -283,15 +283,14 @@ class _Trainer:
     def _time_one_case(self) -> float:
         """Seconds to validate one case: those of one window, times the windows of a case."""
         plan, inference = self.job.plan, self.settings.inference
-        # A full batch of them: XLA computes one in any case.
-        size = (inference.window_batch_size, *plan.patch_size, len(plan.channels))
-        windows = np.zeros(size, np.float32)
+        shape = self.job.data.geometry(self.job.fold.validation[0]).shape
+        windows_of_case = number_of_windows(shape, plan, inference)
+        batch = min(inference.window_batch_size, windows_of_case)
+        windows = np.zeros((batch, *plan.patch_size, len(plan.channels)), np.float32)
         self.network(windows)  # traces the graph
         began = time.monotonic()
         self.network(windows)
-        seconds = (time.monotonic() - began) / inference.window_batch_size
-        shape = self.job.data.geometry(self.job.fold.validation[0]).shape
-        return seconds * number_of_windows(shape, plan, inference)
+        return (time.monotonic() - began) / batch * windows_of_case
 
     def _elapsed(self) -> float:
         return self.spent + time.monotonic() - self.started

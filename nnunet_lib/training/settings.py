@@ -164,6 +164,10 @@ class TrainingSettings:
             raise InputError(f"warmup {self.warmup}: must be a share of training, from 0 to 1.")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed {self.seed}: must be at least 0 and below 2^32.")
+        if self.negative_slope is not None and not 0 <= self.negative_slope < 1:
+            raise InputError(f"negative slope {self.negative_slope}: must be in [0, 1).")
+        if self.number_of_folds < 2:
+            raise InputError(f"number of folds {self.number_of_folds}: must be at least 2.")
         if not 0 <= self.fold < self.number_of_folds:
             raise InputError(
                 f"fold {self.fold}: with {self.number_of_folds} folds, it must lie between 0 "

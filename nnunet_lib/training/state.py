@@ -100,6 +100,8 @@ def restore(
 def _require_same_settings(path: Path, settings: TrainingSettings) -> None:
     """Refuse to go on under settings that would make it another run."""
     before, now = read_json(path), json.loads(json.dumps(asdict(settings)))
+    if not isinstance(before, dict):
+        raise InputError(f"{path}: is damaged. Train in another folder.")
     differing = [
         f"{name.replace('_', ' ')} was {before.get(name)} and is now {now[name]}"
         for name in now

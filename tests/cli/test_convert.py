@@ -45,6 +45,12 @@ def test_convert_names_faults_of_files_and_of_voxels(loose, tmp_path, capsys):
     assert "does not list: 3, 6" in capsys.readouterr().err
 
 
+def test_two_channels_of_one_name_are_refused(loose, tmp_path, capsys):
+    assert main(words(loose, tmp_path / "msd", "T1w=_t1", "T1w=_flair")) == 2
+    assert "Give each a name of its own" in capsys.readouterr().err
+    assert not (tmp_path / "msd").exists()
+
+
 def test_a_channel_without_a_suffix_is_refused(loose, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(words(loose, tmp_path / "msd", "T1w"))

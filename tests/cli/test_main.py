@@ -1,6 +1,7 @@
 """The command line: its contract, its defaults, and its errors."""
 
 import argparse
+import os
 import subprocess
 import sys
 from dataclasses import fields
@@ -133,6 +134,10 @@ def test_help_imports_no_tensorflow() -> None:
         ("grade --submissions missing --output class.csv", "missing"),
         ("course --record --notebooks 00.ipynb", "whole course"),
         ("train --data d --results r --time-limit -1", "minutes"),
+        ("train --data d --results r --nfolds 1", "at least 2"),
+        ("plan --data d --output .", "is a folder"),
+        ("benchmark --output .", "is a folder"),
+        ("benchmark --patch-size 1 1 1", "cannot be halved"),
     ],
 )
 def test_bad_input_exits_with_2_and_no_traceback(
@@ -145,6 +150,62 @@ def test_bad_input_exits_with_2_and_no_traceback(
     assert word in printed.err
     assert "Traceback" not in printed.err
     assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_path_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """As of a shell's unset variable: it would mean the current folder."""
+    with pytest.raises(SystemExit):
+        main(["train", "--data", "d", "--results", ""])
+    assert "argument --results: is empty; name a file or a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["plan", "preprocess"])
+def test_workers_that_do_no_work_are_refused(
+    command: str, phantom_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = {"plan": "--output", "preprocess": "--results"}[command]
+    words = [command, "--data", str(phantom_path), output, str(tmp_path / "out"), "--workers", "0"]
+    assert main(words) == 2
+    assert "workers is 0; give 1 or more" in capsys.readouterr().err
+
+
+def test_an_interruption_while_options_are_read_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: str) -> argparse.ArgumentParser:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["nnunet_lib.cli.main"], "make_parser", interrupted)
+    assert main(["train"]) == 130
+    assert capsys.readouterr().err == "\ntrain: interrupted.\n"
+
+
+def test_whoever_stops_reading_gets_no_traceback() -> None:
+    program = "import sys; from nnunet_lib.cli import main; sys.exit(main(['progress']))"
+    started = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert started.stdout is not None
+    assert started.stderr is not None
+    started.stdout.close()
+    errors = started.stderr.read()
+    started.stderr.close()
+    assert started.wait() in (0, 141)
+    assert "Traceback" not in errors
+    assert "Broken pipe" not in errors
+
+
+def test_a_terminal_that_knows_few_letters_gets_the_others_in_words() -> None:
+    program = (
+        "import sys; from nnunet_lib.cli import main; "
+        "sys.exit(main(['plan', '--data', 'kein-\u00e4', '--output', 'p.json']))"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=False, env=environment
+    )
+    assert done.returncode == 2
+    assert b"kein-\\xe4" in done.stderr
 
 
 def test_a_broken_dataset_stops_a_command_with_the_full_report(

@@ -96,6 +96,11 @@ def moved(loose, save, name):
     save(loose / name, np.zeros(SHAPE, np.uint8), affine)
 
 
+def broken(path):
+    path.unlink()
+    path.symlink_to("/unmounted/disk.nii.gz")
+
+
 FAULTS = {
     "an image without a label": (
         lambda loose, save: (loose / "patient_2_mask.nii.gz").unlink(),
@@ -124,6 +129,10 @@ FAULTS = {
     "a suffix without a case": (
         lambda loose, save: save(loose / "_mask.nii.gz", np.zeros(SHAPE, np.uint8)),
         r"loose/_mask\.nii\.gz: belongs to no case",
+    ),
+    "a link that leads nowhere": (
+        lambda loose, save: broken(loose / "patient_2_t1.nii.gz"),
+        r"patient_2_t1\.nii\.gz: does not exist",
     ),
     "another kind of file": (
         lambda loose, save: (loose / "notes.docx").touch(),
@@ -160,6 +169,9 @@ def test_all_faults_are_named_at_once(loose, tmp_path, write_nifti):
         ({"label_suffix": ""}, "one of its own"),
         ({"channels": {}}, "one of its own"),
         ({"labels": []}, "no label beside the background"),
+        ({"labels": ["a", "a"]}, "name of its own"),
+        ({"labels": ["a", "ignore"]}, 'has the label "ignore"'),
+        ({"channels": {"noNorm": "_t1"}}, "normalisation that is not there"),
         ({"channels": {"T1w": "_nothing"}, "label_suffix": "_none"}, "holds no file of any case"),
     ],
     ids=str,
@@ -167,12 +179,16 @@ def test_all_faults_are_named_at_once(loose, tmp_path, write_nifti):
 def test_settings_that_mean_nothing_are_refused(loose, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         run(loose, tmp_path / "msd", **changes)
+    assert [path.name for path in tmp_path.iterdir()] == ["loose"]
 
 
 def test_a_folder_that_is_not_there_or_not_free_is_refused(loose, tmp_path):
     with pytest.raises(InputError, match="is not a folder"):
         run(tmp_path / "nowhere", tmp_path / "msd")
     (tmp_path / "msd").mkdir()  # empty, so it is free
+    folder = (tmp_path / "msd").stat().st_ino
     run(loose, tmp_path / "msd")
+    assert (tmp_path / "msd").stat().st_ino == folder  # as a mounted one has to stay
+    assert not list((tmp_path / "msd").glob(".*"))
     with pytest.raises(InputError, match="is there already"):
         run(loose, tmp_path / "msd")

@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+from nnunet_lib.datasets import read_volume
 from nnunet_lib.datasets.dataset import Dataset, find_images
 from nnunet_lib.errors import InputError
 
@@ -200,3 +201,15 @@ def test_real_data_open(real_dataset_path):
     assert dataset.channels == ("MRI",)
     assert dataset.labels == ("background", "Anterior", "Posterior")
     assert len({case.identifier for case in dataset.training}) == 200
+
+
+def test_an_image_that_is_not_there_is_said_not_to_be(tmp_path):
+    with pytest.raises(InputError, match=r"missing\.nii\.gz: does not exist"):
+        find_images(tmp_path / "missing.nii.gz", 1)
+
+
+def test_a_link_that_leads_nowhere_is_a_case_whose_image_cannot_be_read(tmp_path):
+    (tmp_path / "a.nii.gz").symlink_to("/unmounted/disk.nii.gz")
+    (case,) = find_images(tmp_path, 1)
+    with pytest.raises(InputError, match=r"a\.nii\.gz: does not exist"):
+        read_volume(case.images)

@@ -2,6 +2,7 @@
 
 from nnunet_lib.cli.commands.command import COMPUTE_FLAGS, Arguments, Command, Parser
 from nnunet_lib.cli.options import add_options, add_settings, settings_from
+from nnunet_lib.files import require_writable
 
 _FLAGS = (
     "--mode",
@@ -29,6 +30,8 @@ def _run(arguments: Arguments) -> None:
     from nnunet_lib.deployment import BenchmarkSettings, run_benchmark
     from nnunet_lib.distributed import join
 
+    if arguments.output is not None:
+        require_writable(arguments.output)
     defaults = BenchmarkSettings()
     compute = settings_from(arguments, defaults.compute)
     settings = settings_from(arguments, defaults, compute=compute)

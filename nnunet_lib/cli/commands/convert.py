@@ -2,6 +2,7 @@
 
 from nnunet_lib.cli.commands.command import Arguments, Command, Parser
 from nnunet_lib.cli.options import add_options
+from nnunet_lib.errors import InputError
 
 
 def _options(parser: Parser) -> None:
@@ -11,6 +12,9 @@ def _options(parser: Parser) -> None:
 def _run(arguments: Arguments) -> None:
     from nnunet_lib.datasets import convert, require_valid
 
+    names = [name for name, _ in arguments.suffixes]
+    if len(set(names)) < len(names):
+        raise InputError(f"The channels are {', '.join(names)}. Give each a name of its own.")
     dataset = convert(
         arguments.input,
         arguments.output,

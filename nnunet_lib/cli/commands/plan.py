@@ -3,6 +3,7 @@
 from nnunet_lib.cli.commands.command import Arguments, Command, Parser
 from nnunet_lib.cli.options import add_options, add_settings, settings_from
 from nnunet_lib.errors import InputError
+from nnunet_lib.files import require_writable
 from nnunet_lib.parallel import cores
 
 
@@ -42,6 +43,7 @@ def _run(arguments: Arguments) -> None:
         raise InputError(
             "--preset nvidia and --task go together. Give both, or for your own data neither."
         )
+    require_writable(arguments.output)
     settings = settings_from(arguments, PlannerSettings())
     preset = None if arguments.task is None else find_preset(arguments.task)
     dataset = Dataset.open(arguments.data)
