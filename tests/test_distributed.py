@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 
 from nnunet_lib import distributed
 from nnunet_lib.distributed import ALONE, Ranks
@@ -22,8 +23,6 @@ except InputError as error:
 
 
 def run(code: str, **variables: str) -> str:
-    import os
-
     result = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **variables},
@@ -51,13 +50,21 @@ def test_one_process_exchanges_with_itself() -> None:
 
 
 def test_what_one_rank_refuses_all_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+
     def refuse() -> None:
         raise InputError("case_7 is damaged.")
 
-    monkeypatch.setattr(Ranks, "gather", lambda self, own: [(1, None), own, (3, None)])
+    def gather(self: Ranks, own: object) -> list[object]:
+        told.append(own)
+        return [(1, None), own, (3, None)]
+
+    monkeypatch.setattr(Ranks, "gather", gather)
     assert ALONE.gather_done(lambda: 2) == [1, 2, 3]
     with pytest.raises(InputError, match=r"^case_7 is damaged\.$"):
         ALONE.gather_done(refuse)
+    # Who refuses says so to the others, who wait for a word from each.
+    assert told == [(2, None), (None, "case_7 is damaged.")]
     # A rank whose own work went well hears of it too, and of a fault that two ranks met once.
     monkeypatch.setattr(Ranks, "gather", lambda self, own: [(None, "c"), own, (None, "c")])
     with pytest.raises(InputError, match=r"^c$"):
@@ -76,6 +83,39 @@ def test_launching_without_horovod_gets_a_word(monkeypatch: pytest.MonkeyPatch) 
         distributed.launch(print, processes=2)
     with pytest.raises(InputError, match="1 or more"):
         distributed.launch(print, processes=0)
+
+
+@pytest.mark.parametrize("launcher", ["HOROVOD_SIZE", "OMPI_COMM_WORLD_SIZE"])
+def test_each_launcher_says_how_many_it_has_started(
+    monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    for name in ("HOROVOD_SIZE", "OMPI_COMM_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert distributed._expected_size() == 1
+    monkeypatch.setenv(launcher, "2")
+    assert distributed._expected_size() == 2
+
+
+def test_each_rank_of_a_machine_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, growing = [], []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["first", "second"])
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda gpu, kind: seen.append(gpu))
+    monkeypatch.setattr(
+        tf.config.experimental, "set_memory_growth", lambda gpu, grows: growing.append(gpu)
+    )
+    distributed._take_device(Ranks(rank=3, size=4, local_rank=1, local_size=2))
+    assert seen == growing == ["second"]
+
+
+def test_the_ranks_of_a_machine_without_gpus_share_its_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    monkeypatch.setattr(distributed, "cores", lambda: 8)
+    monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", threads.append)
+    distributed._take_device(Ranks(rank=5, size=8, local_rank=1, local_size=4))
+    assert threads == [2]
 
 
 def test_joining_alone_loads_neither_horovod_nor_tensorflow() -> None:

@@ -1,11 +1,13 @@
 """Many cases at once."""
 
+import multiprocessing
 import os
 import time
 from concurrent.futures import Future
 
 import pytest
 
+from nnunet_lib import parallel
 from nnunet_lib.errors import InputError
 from nnunet_lib.parallel import _feed, run_all
 
@@ -66,3 +68,23 @@ def test_few_tasks_wait_at_a_time() -> None:
     results = _feed(pool, abs, range(20), 4, one_is_done)  # type: ignore[arg-type]  # a stand-in
     assert results == list(range(20))
     assert pool.most == 4
+
+
+def test_twice_as_many_tasks_wait_as_there_are_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+    monkeypatch.setattr(parallel, "_feed", lambda *arguments: limits.append(arguments[3]))
+    run_all(abs, range(20), 3, "test")
+    assert limits == [6]
+
+
+def test_workers_are_spawned_and_not_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, real = [], multiprocessing.get_context
+
+    def get_context(method: str | None = None) -> object:
+        asked.append(method)
+        return real(method)
+
+    monkeypatch.setattr(multiprocessing, "get_context", get_context)
+    monkeypatch.setattr(parallel, "_feed", lambda *arguments: [])
+    run_all(abs, range(20), 3, "test")
+    assert asked == ["spawn"]

@@ -6,8 +6,9 @@ annotations and assignments tell.
 """
 
 import ast
+import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ import pytest
 import nnunet_lib
 from nnunet_lib.cli import commands
 from nnunet_lib.cli.main import make_parser
+from nnunet_lib.evaluation import evaluate_folder
+from nnunet_lib.inference import predict
 
 LIBRARY = Path(nnunet_lib.__file__).parent
 SOURCES = {
@@ -173,6 +176,23 @@ def test_every_option_of_a_command_is_read(command: str) -> None:
 @pytest.mark.parametrize("kind", READS.fields)
 def test_every_setting_is_read(kind: str) -> None:
     assert READS.fields[kind] - READS.of_settings(kind) == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "function", "names"),
+    [
+        ("predict --model m --input i --output o", predict,
+         ("checkpoint", "subset", "postprocess")),
+        ("evaluate --predictions p --labels l --results r.json", evaluate_folder,
+         ("empty_as", "tolerance")),
+    ],
+)  # fmt: skip
+def test_what_is_not_said_means_the_same_as_in_the_library(
+    line: str, function: Callable[..., object], names: tuple[str, ...]
+) -> None:
+    said, parameters = vars(make_parser().parse_args(line.split())), inspect.signature(function)
+    for name in names:
+        assert said[name] == parameters.parameters[name].default
 
 
 # The check itself --------------------------------------------------------------------------------

@@ -47,6 +47,15 @@ def test_a_dataset_of_ones_own_takes_its_values_from_options(spleens: Path, tmp_
     assert planned.batch_size == 3
 
 
+def test_preprocessing_plans_for_itself_in_as_many_dimensions_as_it_is_told(
+    spleens: Path, tmp_path: Path
+) -> None:
+    words = ["preprocess", "--data", str(spleens), "--results", str(tmp_path), "--dim", "2"]
+    assert main([*words, "--workers", "1"]) == 0
+    assert Plan.load(tmp_path / "2d/plan.json").dimensions == 2
+    assert (tmp_path / "2d/fingerprint.json").is_file()
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

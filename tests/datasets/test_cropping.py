@@ -23,6 +23,16 @@ def test_a_notch_is_no_hole():
     assert not nonzero_mask(image)[2, 2, 2]
 
 
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("end", [0, -1])
+def test_what_reaches_a_face_of_the_image_is_no_hole(axis, end):
+    image = np.ones((7, 8, 9, 1))
+    voxel = [3, 4, 4]
+    voxel[axis] = end
+    image[tuple(voxel)] = 0
+    assert not nonzero_mask(image)[tuple(voxel)]
+
+
 def test_an_image_of_zeros_is_kept_whole():
     mask = nonzero_mask(np.zeros((3, 4, 5, 2)))
     assert bounding_box(mask) == ((0, 3), (0, 4), (0, 5))

@@ -86,7 +86,8 @@ def test_what_is_asked_for_reaches_the_network(
 
 
 @pytest.mark.slow  # float16 convolutions on a CPU
-def test_mixed_precision_reaches_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("mode", ["train", "predict"])
+def test_mixed_precision_reaches_the_network(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     policies = []
 
     def spy(plan, deep_supervision, precision):
@@ -95,7 +96,7 @@ def test_mixed_precision_reaches_the_training(monkeypatch: pytest.MonkeyPatch) -
         return model
 
     monkeypatch.setattr(benchmark, "build_unet", spy)
-    run_benchmark(replace(TINY[3], compute=ComputeSettings("float16"), steps=1))
+    run_benchmark(replace(TINY[3], mode=mode, compute=ComputeSettings("float16"), steps=1))
     assert policies == ["float16"]
 
 
@@ -117,9 +118,12 @@ def test_the_network_is_nvidias_where_its_sizes_are_given() -> None:
     assert model.count_params() == 31_192_868
 
 
-def test_a_patch_that_cannot_be_halved_is_refused() -> None:
-    with pytest.raises(InputError, match="multiple of 8 x 8 x 8"):
-        synthetic_plan(BenchmarkSettings(patch_size=(36, 36, 36)))
+@pytest.mark.parametrize(
+    ("size", "words"), [(36, "multiple of 8 x 8 x 8"), (1, "cannot be halved even once")]
+)
+def test_a_patch_that_cannot_be_halved_is_refused(size: int, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        synthetic_plan(BenchmarkSettings(patch_size=(size,) * 3))
 
 
 @pytest.mark.parametrize(

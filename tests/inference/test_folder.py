@@ -1,6 +1,7 @@
 """Images in, label maps out: names, formats, and faults found before the work."""
 
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from nnunet_lib import distributed
-from nnunet_lib.datasets import find_images, read_label, read_volume, write_volume
+from nnunet_lib.datasets import find_images, read_label, read_volume, write_label, write_volume
 from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import write_json
@@ -78,6 +79,17 @@ def test_precision_and_compilation_reach_the_network_and_their_price_is_told(
     predict(model.run, images[0], tmp_path / "out", windows, compute=settings)
     assert model.asked == [(settings, 3)]
     assert compute.SLOW_XLA in capsys.readouterr().out
+
+
+def test_a_map_says_no_more_of_where_it_lies_than_its_image(images, model, tmp_path):
+    folder, arrays = images
+    image = nib.Nifti1Image(arrays["a"].transpose(2, 1, 0, 3), None)  # neither sform nor qform
+    nib.save(image, folder / "a.nii.gz")
+    settings = InferenceSettings(save_probabilities=True)
+    predict(model.run, folder / "a.nii.gz", tmp_path / "out", settings)
+    for path in (tmp_path / "out").iterdir():
+        header = nib.load(path).header
+        assert (header["sform_code"], header["qform_code"]) == (0, 0)
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
@@ -174,6 +186,45 @@ def test_no_earlier_prediction_stands_for_a_case_that_fails(images, model, tmp_p
     assert names(tmp_path / "out") == ["b.nii.gz", "c.nii.gz"]
 
 
+def test_an_interrupted_prediction_leaves_earlier_maps_of_cases_not_yet_begun(
+    images, tmp_path, make_plan
+):
+    plan, cases = make_plan(SPACING, (16, 16, 16)), find_images(images[0], 3)
+    predict_files([Member(lambda patches: patches, plan)], cases, tmp_path / "out")
+    begun = iter("abc")  # in one window each
+
+    def interrupted(patches):
+        if next(begun) == "b":
+            raise KeyboardInterrupt
+        return patches
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_files([Member(interrupted, plan)], cases, tmp_path / "out")
+    assert names(tmp_path / "out") == ["a.nii.gz", "c.nii.gz"]
+
+
+def test_how_many_networks_have_flips_to_average_over_is_told(images, tmp_path, make_plan, capsys):
+    plan = make_plan(SPACING, (8, 8, 8))
+    plans = (plan, replace(plan, mirrored=False))
+    members = [Member(lambda patches: patches, plan) for plan in plans]
+    cases = find_images(images[0] / "b.nii.gz", 3)
+    predict_files(members, cases, tmp_path / "out", InferenceSettings(tta=True))
+    assert "for 1 of 2 networks" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", ["labelsTr", "labelsTs", "labelsTr/b.nii.gz"])
+def test_a_datasets_own_labels_are_never_overwritten(images, model, tmp_path, place):
+    write_json(tmp_path / "dataset.json", {})
+    with pytest.raises(InputError, match="dataset's own labels"):
+        predict(model.run, images[0] / "b.nii.gz", tmp_path / place)
+    assert not (tmp_path / place).exists()
+
+
+def test_a_folder_that_is_no_datasets_may_be_named_as_its_labels_are(images, model, tmp_path):
+    predict(model.run, images[0] / "b.nii.gz", tmp_path / "labelsTr")
+    assert names(tmp_path / "labelsTr") == ["b.nii.gz"]
+
+
 def test_images_are_never_overwritten(images, model):
     folder, _ = images
     before = (folder / "a.nii.gz").read_bytes()
@@ -205,11 +256,24 @@ def test_nothing_half_written_is_left_behind(images, model, tmp_path, make_plan)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_every_image_is_segmented_by_exactly_one_rank(images, model, tmp_path, monkeypatch, size):
-    """Names that did not depend on the rank would let ranks write one another's files."""
+def test_every_image_is_segmented_by_exactly_one_rank_into_a_folder_of_all(
+    images, model, tmp_path, monkeypatch, size
+):
+    written = []
+
+    def spy(path, *arguments, **options):
+        written.append(path.name)
+        write_label(path, *arguments, **options)
+
+    monkeypatch.setattr("nnunet_lib.inference.folder.write_label", spy)
     monkeypatch.setattr(Ranks, "gather", lambda self, value: [value])
     for rank in range(size):
         monkeypatch.setattr(distributed, "join", lambda rank=rank: Ranks(rank, size))
-        predict(model.run, images[0], tmp_path / str(rank))
-    written = [name for rank in range(size) for name in names(tmp_path / str(rank))]
-    assert sorted(written) == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
+        predict(model.run, images[0], tmp_path / "out")
+    assert sorted(written) == names(tmp_path / "out") == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
+
+
+def test_a_fault_that_another_rank_met_is_raised_here_too(images, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(Ranks, "gather", lambda self, own: [own, ["z.nii.gz: is damaged."]])
+    with pytest.raises(InputError, match=r"z\.nii\.gz: is damaged"):
+        predict(model.run, images[0], tmp_path / "out")

@@ -17,6 +17,7 @@ from nnunet_lib.inference import (
     predict_volume,
 )
 from nnunet_lib.inference.restoration import restore
+from nnunet_lib.planning import Normalisation
 from nnunet_lib.preprocessing import preprocess_case
 
 SHAPES = [(20, 31, 26), (8, 12, 10), (5, 7, 4), (30, 5, 10)]
@@ -24,6 +25,16 @@ SHAPES = [(20, 31, 26), (8, 12, 10), (5, 7, 4), (30, 5, 10)]
 
 def identity(patches):
     return patches
+
+
+def recording(seen):
+    """The identity, which adds each batch of patches to a list."""
+
+    def network(patches):
+        seen.append(patches)
+        return patches
+
+    return network
 
 
 def a_volume(shape, affine, spacing, classes=3, seed=0):
@@ -112,21 +123,22 @@ def test_a_network_that_sees_the_truth_gives_it_back(make_plan, oblique, ratio, 
 def test_flips_send_every_window_once_more_for_each(make_plan, patch_size, flips, windows):
     plan = make_plan((1.0, 1.0, 1.0), patch_size)
     image = np.zeros((16, 16, 16, 3), np.float32)
-    seen = []
-
-    def network(patches):
-        seen.append(patches.shape)
-        return patches
-
-    done = []
+    seen, done = [], []
     for tta in (False, True):
         settings = InferenceSettings(tta=tta, window_batch_size=5)
         seen.clear()
         done.clear()
-        predict_logits(network, image, plan, settings, progress=done.append)
+        predict_logits(recording(seen), image, plan, settings, progress=done.append)
         expected = windows * (flips if tta else 1)
-        assert sum(shape[0] for shape in seen) == sum(done) == expected
+        assert sum(map(len, seen)) == sum(done) == expected
         assert number_of_windows(image.shape[:-1], plan, settings) == expected
+
+
+def test_the_network_gets_as_many_windows_at_once_as_was_asked_for(make_plan):
+    plan, seen = make_plan((1.0, 1.0, 1.0), (8, 8, 8)), []
+    image = np.zeros((16, 16, 16, 3), np.float32)
+    predict_logits(recording(seen), image, plan, InferenceSettings(window_batch_size=10))
+    assert [len(patches) for patches in seen] == [10, 10, 7]
 
 
 def test_a_2d_network_is_not_flipped_along_the_slices(make_plan):
@@ -144,20 +156,15 @@ def test_a_2d_network_is_not_flipped_along_the_slices(make_plan):
     assert sorted(first_voxels) == sorted(corners.ravel())
 
 
-def test_a_small_case_is_padded_with_its_own_background(make_plan):
-    """What the network sees beyond the image is what "nothing" is after normalisation."""
-    plan = make_plan((1.0, 1.0, 1.0), (8, 8, 8))
+def test_a_small_ct_case_is_padded_with_air_in_each_channel(make_plan):
+    scheme = Normalisation("ct", upper=1000.0, mean=100.0, standard_deviation=100.0)
+    schemes = tuple(replace(scheme, lower=lower) for lower in (-1000.0, -500.0, 0.0))
+    plan = replace(make_plan((1.0, 1.0, 1.0), (8, 8, 8)), normalisation=schemes)
+    volume = Volume(np.full((8, 4, 8, 3), 100, np.float32), np.eye(4), (1.0, 1.0, 1.0))
     seen = []
-
-    def network(patches):
-        seen.append(patches)
-        return patches
-
-    predict_logits(
-        network, np.ones((8, 4, 8, 3), np.float32), plan, InferenceSettings(), (-1.0, 2.0, 5.0)
-    )
-    np.testing.assert_array_equal(seen[0][0, 0, 0, 0], [-1.0, 2.0, 5.0])
-    np.testing.assert_array_equal(seen[0][0, 0, 2, 0], [1.0, 1.0, 1.0])
+    predict_volume(recording(seen), volume, plan)
+    np.testing.assert_allclose(seen[0][0, 0, 0, 0], [-11, -6, -1])
+    np.testing.assert_array_equal(seen[0][0, 0, 2, 0], [0, 0, 0])
 
 
 @pytest.mark.parametrize(
@@ -185,11 +192,5 @@ def test_a_network_that_never_met_a_mirrored_case_is_not_asked_about_one(make_pl
     plan = replace(make_plan((1.0, 1.0, 1.0), (8, 8, 8)), mirrored=False)
     image = np.random.default_rng(0).normal(size=(8, 8, 8, 3)).astype(np.float32)
     seen = []
-
-    def network(patches):
-        seen.extend(patches)
-        return patches
-
-    predict_logits(network, image, plan, InferenceSettings(tta=True))
-    assert len(seen) == 1
-    np.testing.assert_array_equal(seen[0], image)
+    predict_logits(recording(seen), image, plan, InferenceSettings(tta=True))
+    np.testing.assert_array_equal(seen, [[image]])

@@ -215,10 +215,14 @@ def test_zoom_enlarges_by_the_range_it_was_given(
     assert (region == region[0]).all()
 
 
-def test_zoom_invents_no_label(write_case: Callable[..., CaseFiles], draw_patches: Draw) -> None:
+@pytest.mark.parametrize("name", ["zoom", "rotation"])
+def test_neither_zoom_nor_rotation_invents_a_label(
+    write_case: Callable[..., CaseFiles], name: str, draw_patches: Draw
+) -> None:
     label = np.random.default_rng(4).choice([0, 3], size=(16, 16, 16))
     case = write_case("two_values", np.zeros((16, 16, 16, 1)), label)
-    _, labels = draw_patches([case], 100, (12, 12, 12), GEOMETRY["zoom"])
+    augmentation = replace(OFF, **{f"{name}_probability": 1.0})
+    _, labels = draw_patches([case], 100, (12, 12, 12), augmentation)
     assert set(np.unique(labels)) == {0, 3}
 
 

@@ -99,6 +99,14 @@ def test_a_convolution_has_a_bias_only_where_no_norm_takes_it_away(norm: Norm) -
     assert names == {"kernel:0"} | ({"bias:0"} if norm == "none" else {"gamma:0", "beta:0"})
 
 
+@pytest.mark.parametrize(("layer", "voxels"), [("block_convolution", 27), ("up", 8)])
+def test_fresh_kernels_have_the_deviation_of_he(layer: str, voxels: int) -> None:
+    coarse = block(Blocks())
+    model = tf.keras.Model(coarse.input, Blocks().up(coarse.output, 8, (2, 2, 2), "up"))
+    kernel = model.get_layer(layer).kernel.numpy()
+    assert kernel.std() == pytest.approx(np.sqrt(2 / (voxels * 8)), rel=0.15)
+
+
 @pytest.mark.parametrize("slope", [0.0, 0.01, 0.3])
 def test_negative_features_are_multiplied_by_the_slope(slope: float) -> None:
     activation = block(Blocks(negative_slope=slope)).get_layer("block_activation")

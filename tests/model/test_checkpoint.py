@@ -89,6 +89,13 @@ def test_a_folder_without_the_wanted_checkpoint_says_so(tmp_path: Path) -> None:
         find_checkpoint(tmp_path, BEST)
 
 
+def test_a_checkpoint_file_does_not_stand_for_another_state(tmp_path: Path) -> None:
+    path = written(tmp_path / LAST)
+    assert find_checkpoint(path) == path
+    with pytest.raises(InputError, match=f"another was asked for: {BEST}"):
+        find_checkpoint(path, BEST)
+
+
 @pytest.mark.parametrize("content", [b"", b"not a zip", None], ids=["empty", "text", "cut short"])
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, content: bytes | None) -> None:
     path = written(tmp_path / LAST)

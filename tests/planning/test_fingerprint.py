@@ -41,9 +41,32 @@ def test_knows_spacing_crop_and_statistics(tmp_path: Path) -> None:
     assert fingerprint.median_relative_size == pytest.approx(6**3 / (10 * 12 * 14))
     constant, ramp = fingerprint.intensities
     assert (constant.mean, constant.standard_deviation) == (5.0, 0.0)
-    assert (ramp.minimum, ramp.maximum, ramp.percentile_99_5) == (0.0, 5.0, 5.0)
+    assert (ramp.minimum, ramp.maximum) == (0.0, 5.0)
     assert ramp.mean == pytest.approx(2.5, abs=0.05)
     assert ramp.standard_deviation == pytest.approx(np.arange(6).std(), abs=0.02)
+
+
+def test_percentiles_leave_out_half_a_percent_at_each_end(tmp_path: Path) -> None:
+    ramp = np.arange(1000, dtype=np.float32).reshape(10, 10, 10, 1)
+    dataset = write_dataset(tmp_path, [(ramp, np.ones((10, 10, 10), np.uint8))])
+    (statistics,) = compute_fingerprint(dataset).intensities
+    assert statistics.percentile_00_5 == pytest.approx(5, abs=3)  # of 10,000 drawn voxels
+    assert statistics.percentile_99_5 == pytest.approx(995, abs=3)
+
+
+def test_every_label_but_the_background_is_foreground(tmp_path: Path) -> None:
+    image, label = ball()
+    image[5:8, ..., 0] *= 3
+    label[5:8, 3:9, 4:10] = 2
+    dataset = write_dataset(tmp_path, [(image[..., :1], label)])
+    assert compute_fingerprint(dataset).intensities[0].mean == pytest.approx(10.0, abs=0.3)
+
+
+def test_the_relative_size_is_the_median_over_cases(tmp_path: Path) -> None:
+    cropped, label = ball()
+    whole = np.ones_like(cropped)
+    dataset = write_dataset(tmp_path, [(whole, label), (cropped, label), (whole, label)])
+    assert compute_fingerprint(dataset).median_relative_size == 1.0
 
 
 def test_each_case_weighs_the_same(tmp_path: Path) -> None:

@@ -158,10 +158,21 @@ class TestTargetSpacing:
         assert 0.8 < plan.target_spacing[0] < 0.8001
         assert plan.axis_order[0] == 0
 
-    def test_many_thick_slices_keep_the_median(self, make_fingerprint: Maker) -> None:
+    # In the second, few beside the longer side of a slice alone.
+    @pytest.mark.parametrize("shape", [(120, 320, 320), (40, 100, 320)])
+    def test_many_thick_slices_keep_the_median(
+        self, make_fingerprint: Maker, shape: tuple[int, ...]
+    ) -> None:
         spacings = tuple((2.5 + 0.5 * case, 0.8, 0.8) for case in range(11))
-        plan = make_plan(make_fingerprint((120, 320, 320), spacings=spacings))
+        plan = make_plan(make_fingerprint(shape, spacings=spacings))
         assert plan.target_spacing[0] == pytest.approx(5.0)
+
+    def test_slices_that_are_thick_beside_the_finest_axis_alone_keep_the_median(
+        self, make_fingerprint: Maker
+    ) -> None:
+        spacings = tuple((2.0 + 0.1 * case, 1.5, 0.5) for case in range(11))
+        plan = make_plan(make_fingerprint((20, 320, 320), spacings=spacings))
+        assert plan.target_spacing[0] == pytest.approx(2.5)
 
     @pytest.mark.parametrize("coarsest", [0, 1, 2])
     def test_the_coarsest_axis_comes_first(self, make_fingerprint: Maker, coarsest: int) -> None:
@@ -197,10 +208,10 @@ class TestTargetSpacing:
         assert min(plan.patch_size) >= 1
 
     def test_may_be_given_inside_the_slice(self, make_fingerprint: Maker) -> None:
-        settings = PlannerSettings(dimensions=2, target_spacing=(0.5, 0.5))
+        settings = PlannerSettings(dimensions=2, target_spacing=(0.5, 1.0))
         plan = make_plan(make_fingerprint(), settings)
-        assert plan.target_spacing == (0.5, 0.5)
-        assert plan.patch_size == (112, 80)  # of a median slice that is now 100 x 70
+        assert plan.target_spacing == (0.5, 1.0)
+        assert plan.patch_size == (112, 40)  # of a median slice that is now 100 x 35
 
 
 class TestGivenSizes:
@@ -253,6 +264,13 @@ def test_memory_too_small_for_a_network_is_refused(
 ) -> None:
     with pytest.raises(InputError, match="memory_gigabytes"):
         make_plan(make_fingerprint(), PlannerSettings(dimensions, memory_gigabytes=1e-5))
+
+
+def test_the_patch_is_no_larger_than_the_median_case(make_fingerprint: Maker) -> None:
+    shapes = ((64, 64, 64), (64, 64, 64), (256, 256, 256))
+    fingerprint = replace(make_fingerprint(cases=3), shapes=shapes)
+    plan = make_plan(fingerprint, PlannerSettings(memory_gigabytes=1000))
+    assert plan.patch_size == (64, 64, 64)
 
 
 def test_a_batch_is_at_most_a_twentieth_of_the_dataset(make_fingerprint: Maker) -> None:

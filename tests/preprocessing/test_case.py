@@ -31,6 +31,12 @@ def test_crops_to_what_is_not_zero(make_plan: MakePlan, make_volume: MakeVolume)
     np.testing.assert_array_equal(case.label, label.array[3:-3, 3:-3, 3:-3])
 
 
+def test_normalises_what_cropping_leaves(make_plan: MakePlan, make_volume: MakeVolume) -> None:
+    image = preprocess_case(make_volume(margin=3)[0], make_plan()).image
+    assert image.mean() == pytest.approx(0, abs=1e-5)
+    assert image.std() == pytest.approx(1, abs=1e-5)
+
+
 def test_normalises_before_it_resamples(make_plan: MakePlan, make_volume: MakeVolume) -> None:
     volume, _ = make_volume(spacing=(3.0, 1.5, 0.8))
     plan = make_plan()
@@ -130,6 +136,14 @@ def test_the_mask_bounds_the_statistics(make_plan: MakePlan, make_volume: MakeVo
     assert case.image.shape == volume.array.shape
     assert not case.image[3:, :, :5].any()
     assert case.image[array != 0].mean() == pytest.approx(0, abs=1e-5)
+
+
+def test_a_hole_belongs_to_the_mask(make_plan: MakePlan, make_volume: MakeVolume) -> None:
+    volume, _ = make_volume()
+    hole = np.s_[5:7, 8:12, 8:12]
+    volume.array[hole] = 0
+    plan = make_plan(normalisation=(Normalisation("z_score", inside_mask=True),))
+    assert (preprocess_case(volume, plan).image[hole] < -3).all()
 
 
 class TestWhatDoesNotFit:

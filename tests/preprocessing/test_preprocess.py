@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,14 @@ import pytest
 from nnunet_lib.datasets import Dataset, read_label, read_volume
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import read_json
-from nnunet_lib.planning import Fingerprint, Plan, PlannerSettings, plan_dataset
-from nnunet_lib.preprocessing import Mode, PreprocessedDataset, preprocess, preprocess_case
+from nnunet_lib.planning import Fingerprint, Normalisation, Plan, PlannerSettings, plan_dataset
+from nnunet_lib.preprocessing import (
+    Mode,
+    PreprocessedDataset,
+    preprocess,
+    preprocess_case,
+    preprocessing_key,
+)
 
 Planned = tuple[Dataset, Fingerprint, Plan]
 
@@ -186,17 +193,47 @@ class TestResuming:
         assert stamps(preprocessed.folder) == before
         assert preprocessed.plan.batch_size == 1
 
-    def test_a_changed_source_file_is_read_again(self, small: Planned, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("kind", ["image", "label"])
+    def test_a_changed_source_file_is_read_again(
+        self, small: Planned, tmp_path: Path, kind: str
+    ) -> None:
         dataset, _, plan = small
         case = dataset.training[0]
-        copy = tmp_path / case.images[0].name
-        copy.write_bytes(case.images[0].read_bytes())
-        case = replace(case, images=(copy,))
-        dataset = replace(dataset, training=(case,))
+        assert case.label is not None
+        source = case.images[0] if kind == "image" else case.label
+        copy = tmp_path / source.name
+        copy.write_bytes(source.read_bytes())
+        changed: dict[str, Any] = {"images": (copy,)} if kind == "image" else {"label": copy}
+        dataset = replace(dataset, training=(replace(case, **changed),))
         before = stamps(preprocess(dataset, plan, tmp_path / "out").folder)
         os.utime(copy, ns=(1, 1))
         after = stamps(preprocess(dataset, plan, tmp_path / "out").folder)
         assert all(after[name] > before[name] for name in before)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dimensions": 2},
+        {"channels": ("CT",)},
+        {"labels": ("background", "one", "two", "three")},
+        {"axis_order": (1, 0, 2)},
+        {"target_spacing": (2.0, 1.0, 1.5)},
+        {"normalisation": (Normalisation("z_score", inside_mask=True),)},
+    ],
+)
+def test_what_changes_the_arrays_changes_the_key(
+    make_plan: Callable[..., Plan], change: dict[str, Any]
+) -> None:
+    assert preprocessing_key(make_plan(**change)) != preprocessing_key(make_plan())
+
+
+@pytest.mark.parametrize(("mode", "depends"), [("training", True), ("val", False), ("test", False)])
+def test_only_cases_that_are_padded_depend_on_the_patch(
+    make_plan: Callable[..., Plan], mode: Mode, depends: bool
+) -> None:
+    small, large = (make_plan(patch_size=(8, size, size)) for size in (16, 32))
+    assert (preprocessing_key(small, mode) != preprocessing_key(large, mode)) == depends
 
 
 class TestOpening:

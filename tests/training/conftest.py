@@ -1,10 +1,14 @@
 """A tiny preprocessed dataset: enough for the loop to run, not to learn from."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import tensorflow as tf
 
 from nnunet_lib.datasets import Dataset
+from nnunet_lib.distributed import Ranks
 from nnunet_lib.planning import PlannerSettings, plan_dataset
 from nnunet_lib.preprocessing import PreprocessedDataset, preprocess
 
@@ -35,3 +39,28 @@ def tiny_2d(phantom_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Pre
         dimensions=2, patch_size=(16, 16), target_spacing=(3, 3), base_filters=4, batch_size=4
     )
     return preprocessed(phantom_path, tmp_path_factory.mktemp("tiny_2d"), settings)
+
+
+class Twins(Ranks):
+    """Two processes that do the same, of which this is one."""
+
+    def share(self, items: Sequence[Any]) -> Sequence[Any]:
+        return items
+
+    def total(self, tensor: tf.Tensor) -> tf.Tensor:
+        return 2 * tensor
+
+    def gather(self, value: Any) -> list[Any]:
+        return [value, value]
+
+    def gradient_tape(self, tape: tf.GradientTape) -> tf.GradientTape:
+        return tape
+
+    def broadcast(self, variables: Sequence[tf.Variable]) -> None:
+        """Both were given the same seed."""
+
+
+@pytest.fixture
+def twins() -> Ranks:
+    """The first of two processes that do the same."""
+    return Twins(size=2)

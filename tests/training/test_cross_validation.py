@@ -2,8 +2,10 @@
 
 import json
 import shutil
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -217,6 +219,66 @@ def test_all_folds_together_segment_new_scans_and_each_its_validation_cases(
         for label in predict(run, images, tmp_path / f"{number}", subset="validation"):
             assert label.read_bytes() == (tmp_path / "folds" / label.name).read_bytes()
         assert len(list((tmp_path / f"{number}").iterdir())) == len(scored)
+
+
+@pytest.fixture
+def planted(
+    tiny_3d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> SimpleNamespace:
+    """A cross-validation whose networks are not trained and answer by chance.
+
+    `loaded` has each run's checkpoint, `followed` the batch size of the plan that each case was
+    segmented by, and `decided` the trials that decided on postprocessing.
+    """
+    seen = SimpleNamespace(loaded=[], followed={}, decided=[])
+    folds = split_folds(tiny_3d.identifiers, 2, SHORT.seed)
+    random = np.random.default_rng(0)
+    decide = cross_validation.decide_postprocessing
+
+    def not_trained(data: object, run: Path, settings: TrainingSettings, *_: object) -> None:
+        write_json(run / "fold.json", asdict(folds[settings.fold]))
+
+    def load(run: Path, name: str, *_: object) -> tuple[None, Plan]:
+        seen.loaded.append((run.name, name))
+        return None, replace(tiny_3d.plan, batch_size=10 + len(seen.loaded))
+
+    def segment(
+        network: None, data: PreprocessedDataset, case: str, *_: object
+    ) -> tuple[np.ndarray, np.ndarray]:
+        seen.followed[case] = data.plan.batch_size
+        prediction, truth = random.integers(0, 3, (2, 4, 5, 6), np.uint8)
+        return prediction, truth
+
+    def spy(trials: Iterable[Trial]) -> Postprocessing:
+        seen.decided = list(trials)
+        return decide(seen.decided)
+
+    for name, stand_in in (
+        ("train", not_trained),
+        ("load_network", load),
+        ("segment_case", segment),
+        ("decide_postprocessing", spy),
+    ):
+        monkeypatch.setattr(cross_validation, name, stand_in)
+    seen.result = cross_validate(tiny_3d, tmp_path / "all", SHORT, show_progress=False)
+    return seen
+
+
+def test_the_last_checkpoint_of_each_run_is_scored(planted: SimpleNamespace) -> None:
+    assert planted.loaded == [("fold_0", LAST), ("fold_1", LAST)]
+
+
+def test_each_case_is_segmented_by_the_plan_of_its_own_run(planted: SimpleNamespace) -> None:
+    first, second = planted.result.folds
+    assert planted.followed == dict.fromkeys(first, 11) | dict.fromkeys(second, 12)
+
+
+def test_the_cases_of_all_folds_decide_on_postprocessing(
+    planted: SimpleNamespace, tiny_3d: PreprocessedDataset
+) -> None:
+    assert len(planted.decided) == len(tiny_3d.identifiers)
+    trials = [trial for fold in planted.result.folds for trial in fold.values()]
+    assert planted.decided == trials
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,11 @@
 
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-import numpy as np
 import pytest
-import tensorflow as tf
 
 from nnunet_lib import distributed
 from nnunet_lib.course.lessons.quickstart import source_of
@@ -17,7 +14,7 @@ from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.inference import InferenceSettings
 from nnunet_lib.loading import AugmentationSettings, Loader, split_folds
-from nnunet_lib.model import BEST, LAST, load_checkpoint
+from nnunet_lib.model import BEST, LAST, ComputeSettings, load_checkpoint
 from nnunet_lib.planning import Plan
 from nnunet_lib.preprocessing import PreprocessedDataset
 from nnunet_lib.training import (
@@ -83,29 +80,10 @@ def test_the_learning_rate_falls_by_the_schedule(short_run: TrainingResult) -> N
     assert rates == pytest.approx([1e-3 * 0.75**0.9, 1e-3 * 0.25**0.9], rel=1e-5)
 
 
-class Twins(Ranks):
-    """Two processes that do the same, of which this is one."""
-
-    def share(self, items: Sequence[Any]) -> Sequence[Any]:
-        return items
-
-    def total(self, tensor: tf.Tensor) -> tf.Tensor:
-        return 2 * tensor
-
-    def gather(self, value: Any) -> list[Any]:
-        return [value, value]
-
-    def gradient_tape(self, tape: tf.GradientTape) -> tf.GradientTape:
-        return tape
-
-    def broadcast(self, variables: Sequence[tf.Variable]) -> None:
-        """Both were given the same seed."""
-
-
 def test_a_run_takes_the_optimiser_that_was_asked_for_at_the_rate_of_its_ranks(
-    tiny_3d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_3d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, twins: Ranks
 ) -> None:
-    monkeypatch.setattr(distributed, "join", lambda: Twins(size=2))
+    monkeypatch.setattr(distributed, "join", lambda: twins)
     settings = replace(SHORT, optimiser="sgd", learning_rate=None, scheduler="constant", warmup=0.5)
     result = train(tiny_3d, tmp_path / "run", settings, show_progress=False)
     # nnU-Net's 0.01 for sgd; the rates are those at progress 1/4 and 3/4.
@@ -116,16 +94,26 @@ def test_a_run_takes_the_optimiser_that_was_asked_for_at_the_rate_of_its_ranks(
 
 
 def test_an_epochs_loss_is_the_mean_over_that_epoch(
-    tiny_3d: PreprocessedDataset, tmp_path: Path
+    tiny_3d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A network that does not move has about the same loss in every epoch; a running sum or a
-    # mean over all epochs so far would show.
-    settings = replace(
-        SHORT, epochs=4, learning_rate=1e-12, augmentation=AugmentationSettings.none()
-    )
-    result = train(tiny_3d, tmp_path / "run", settings, show_progress=False)
-    losses = np.array([record.loss for record in result.history])
-    assert np.all(np.abs(losses - losses[0]) < 0.15 * losses[0])
+    losses = iter([4.0, 2.0, 1.0, 0.5])
+    monkeypatch.setattr(loop, "make_step", lambda *_: lambda image, label: next(losses))
+    monkeypatch.setattr(loop, "validate", lambda *_: 0.5)
+    result = train(tiny_3d, tmp_path / "run", SHORT, show_progress=False)
+    assert [record.loss for record in result.history] == [3.0, 0.75]
+
+
+def test_the_machine_is_prepared_before_anything_is_written(
+    tiny_3d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(compute: ComputeSettings) -> None:
+        raise InputError(f"{compute.precision}: not on this machine.")
+
+    monkeypatch.setattr(loop, "prepare", refuse)
+    settings = replace(SHORT, compute=ComputeSettings("bfloat16"))
+    with pytest.raises(InputError, match="bfloat16: not on this machine"):
+        train(tiny_3d, tmp_path / "run", settings, show_progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_asking_for_flips_without_mirroring_is_answered(
@@ -230,13 +218,21 @@ def test_a_runs_own_choices_travel_in_its_checkpoint(
     tiny_3d: PreprocessedDataset, tmp_path: Path
 ) -> None:
     settings = replace(
-        SHORT, epochs=1, base_filters=2, batch_size=3, norm="group", negative_slope=0.2
+        SHORT,
+        epochs=1,
+        base_filters=2,
+        batch_size=3,
+        norm="group",
+        negative_slope=0.2,
+        deep_supervision=False,
     )
     train(tiny_3d, tmp_path / "run", settings, show_progress=False)
-    plan = load_checkpoint(tmp_path / "run" / LAST).plan
-    assert plan.filters[:2] == (2, 4)
-    assert plan.batch_size == 3
-    assert (plan.norm, plan.negative_slope) == ("group", 0.2)
+    checkpoint = load_checkpoint(tmp_path / "run" / LAST)
+    assert checkpoint.plan.filters[:2] == (2, 4)
+    assert checkpoint.plan.batch_size == 3
+    assert (checkpoint.plan.norm, checkpoint.plan.negative_slope) == ("group", 0.2)
+    assert not checkpoint.deep_supervision
+    assert not [name for name in checkpoint.weights if name.startswith("head_1")]
 
 
 @pytest.mark.slow
@@ -306,6 +302,11 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_a_word(
     ("change", "word"),
     [
         ({"fold": 5}, "fold"),
+        ({"number_of_folds": 1}, "number of folds 1: must be at least 2"),
+        ({"number_of_folds": 0}, "number of folds 0: must be at least 2"),
+        ({"negative_slope": 1.0}, "negative slope"),
+        ({"negative_slope": -0.1}, "negative slope"),
+        ({"negative_slope": 2.0}, "negative slope"),
         ({"epochs": 0}, "epochs"),
         ({"time_limit": 0.0}, "minutes"),
         ({"time_limit": float("nan")}, "minutes"),

@@ -1,0 +1,193 @@
+"""What the loop hands on to its parts, and when: settings, shares of several processes, time."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nnunet_lib.distributed import ALONE, Ranks
+from nnunet_lib.inference import InferenceSettings, number_of_windows
+from nnunet_lib.loading import AugmentationSettings, split_folds
+from nnunet_lib.model import ComputeSettings
+from nnunet_lib.preprocessing import PreprocessedDataset
+from nnunet_lib.training import TrainingSettings, loop
+from nnunet_lib.training.job import open_job
+from nnunet_lib.training.precision import optimiser_variables
+from nnunet_lib.training.schedules import Budget
+
+SETTINGS = TrainingSettings(number_of_folds=3, epochs=2, steps_per_epoch=2, validation_interval=9)
+MakeTrainer = Callable[..., loop._Trainer]
+
+
+@pytest.fixture
+def make_trainer(tiny_3d: PreprocessedDataset, tmp_path: Path) -> MakeTrainer:
+    """A trainer that is about to take its first step."""
+
+    def make(
+        settings: TrainingSettings = SETTINGS, ranks: Ranks = ALONE, seconds: float | None = None
+    ) -> loop._Trainer:
+        job, _ = open_job(tiny_3d, tmp_path / "run", settings, ALONE)
+        trainer = loop._Trainer(replace(job, ranks=ranks), time.monotonic())
+        trainer.spent, trainer.budget = 0.0, Budget(None if seconds else 100, seconds)
+        trainer.validation_cases, trainer.validation_seconds = 1, 5.0
+        return trainer
+
+    return make
+
+
+def test_the_fold_that_was_asked_for_is_held_out_of_the_seeds_folds(
+    make_trainer: MakeTrainer, tiny_3d: PreprocessedDataset
+) -> None:
+    fold = make_trainer(replace(SETTINGS, seed=7, fold=2)).job.fold
+    assert fold == split_folds(tiny_3d.identifiers, 3, 7)[2]
+    assert fold != split_folds(tiny_3d.identifiers, 3, 0)[2]
+
+
+def test_the_loader_has_the_runs_seed_and_augmentation(make_trainer: MakeTrainer) -> None:
+    augmentation = AugmentationSettings(flip_probability=0.25)
+    loader = make_trainer(replace(SETTINGS, seed=7, augmentation=augmentation)).job.loader
+    assert (loader.seed, loader.augmentation) == (7, augmentation)
+
+
+def test_float16_reaches_the_network_and_scales_its_loss(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(replace(SETTINGS, compute=ComputeSettings("float16")))
+    layer = trainer.model.get_layer("down_0_first_convolution")
+    assert layer.compute_dtype == "float16"
+    assert isinstance(trainer.optimiser, tf.keras.mixed_precision.LossScaleOptimizer)
+
+
+def test_the_network_of_validation_is_compiled_for_the_windows_that_it_gets(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(loop, "as_network", lambda model, *others: asked.append(others))
+    inference = InferenceSettings(window_batch_size=3)
+    make_trainer(replace(SETTINGS, compute=ComputeSettings(xla=True), inference=inference))
+    assert asked == [(True, 3)]
+
+
+# Several processes.
+
+
+def test_each_rank_draws_its_own_share_of_each_epoch(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+
+    def training_batches(cases: object, settings: object, *others: object) -> list[object]:
+        drawn.append(others[:3])
+        return []
+
+    monkeypatch.setattr(loop, "training_batches", training_batches)
+    trainer = make_trainer(ranks=Ranks(1, 2))
+    trainer.state = replace(trainer.state, losses=(1.0,))
+    trainer._train_epoch(5)
+    assert drawn == [(5, 1, 2)]
+
+
+@pytest.fixture
+def broadcasts(twins: Ranks, monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
+    """The names of the variables that one of the twins gives the other, each time."""
+    sent: list[set[str]] = []
+    monkeypatch.setattr(
+        type(twins), "broadcast", lambda self, variables: sent.append({v.name for v in variables})
+    )
+    return sent
+
+
+def test_all_ranks_start_from_the_first_ones_weights_and_optimiser(
+    make_trainer: MakeTrainer, twins: Ranks, broadcasts: list[set[str]]
+) -> None:
+    trainer = make_trainer(ranks=twins)
+    trainer.restore(None)
+    variables = [*trainer.model.variables, *optimiser_variables(trainer.optimiser)]
+    assert broadcasts == [{variable.name for variable in variables}]
+
+
+def test_all_ranks_validate_with_the_first_ones_moving_statistics(
+    make_trainer: MakeTrainer,
+    twins: Ranks,
+    broadcasts: list[set[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop, "validate", lambda *_: None)
+    make_trainer(replace(SETTINGS, norm="batch"), twins)._validate()
+    (names,) = broadcasts
+    assert [name for name in names if "moving_mean" in name]
+
+
+def test_all_ranks_go_by_the_first_ones_clock(
+    make_trainer: MakeTrainer, twins: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(twins), "gather", lambda self, value: [0.25, value])
+    trainer = make_trainer(ranks=twins, seconds=100.0)
+    monkeypatch.setattr(trainer, "_elapsed", lambda: 99.0)
+    assert trainer._progress() == 0.25
+
+
+def test_patches_a_second_are_those_of_all_processes(
+    make_trainer: MakeTrainer, twins: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, clock = make_trainer(ranks=twins), [10.0]
+
+    def six_steps_in_four_seconds(epoch: int) -> float:
+        trainer.state = replace(trainer.state, step=6)
+        clock[0] += 4.0
+        return 0.5
+
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(trainer, "_train_epoch", six_steps_in_four_seconds)
+    trainer._run_epoch(1)
+    assert trainer.history[0].patches_per_second == 6 * 2 * 2 / 4  # two patches a step and rank
+
+
+# Validation and time.
+
+
+@pytest.mark.parametrize("affordable", [1, 99])
+def test_validation_takes_as_many_held_out_cases_as_are_afforded(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, affordable: int
+) -> None:
+    validated = []
+    monkeypatch.setattr(loop, "validate", lambda network, data, cases, *_: validated.extend(cases))
+    trainer = make_trainer()
+    trainer.validation_cases = affordable
+    trainer._validate()
+    assert validated == list(trainer.job.fold.validation[:affordable])
+
+
+def test_training_gets_the_time_that_the_last_validation_leaves(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(replace(SETTINGS, epochs=None, time_limit=1.0))
+    monkeypatch.setattr(trainer, "_time_one_case", lambda: 2.0)
+    budget, cases, seconds = trainer._plan_time()
+    assert (budget.steps, budget.seconds) == (None, 56.0)
+    assert (cases, seconds) == (2, 4.0)
+
+
+@pytest.mark.parametrize(("elapsed", "validates"), [(70.0, True), (76.0, False)])
+def test_near_the_end_of_the_time_only_the_last_epoch_validates(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, elapsed: float, validates: bool
+) -> None:
+    trainer = make_trainer(replace(SETTINGS, validation_interval=1), seconds=100.0)
+    monkeypatch.setattr(trainer, "_elapsed", lambda: elapsed)
+    assert trainer._validates_after(1) == validates  # a validation takes 5 seconds
+
+
+def test_no_more_windows_are_timed_than_a_case_has(make_trainer: MakeTrainer) -> None:
+    inference, timed = InferenceSettings(window_batch_size=10**9), []
+    trainer = make_trainer(replace(SETTINGS, inference=inference))
+
+    def network(windows: np.ndarray) -> None:
+        timed.append(len(windows))
+
+    trainer.network = network
+    trainer._time_one_case()
+    shape = trainer.job.data.geometry(trainer.job.fold.validation[0]).shape
+    assert set(timed) == {number_of_windows(shape, trainer.job.plan, inference)}
