@@ -17,8 +17,8 @@ GOALS = {5.0: 0.865, 15.0: 0.885, 45.0: 0.89}
 training on a GPU (five folds, all 260 cases; Isensee et al. 2021)."""
 FINE = 0.84
 """Where the finer of the figure's two axes begins."""
-COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#009E73")
-MARKERS = "os^D"
+COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
+MARKERS = "os^Dv*"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Run:
         interval: 95% confidence interval of that mean.
         cases: how many validation cases.
         date: when.
-        machine: its processor, cores and memory.
+        machine: its processor, cores and memory, or "not noted".
         dataset: what it learned from.
     """
 
@@ -104,9 +104,9 @@ def page(runs: Sequence[Run]) -> str:
 
 
 def _curve(run: Run, runs: Sequence[Run]) -> str:
-    """Its system, and its data and machine where the runs have several."""
+    """Its system, and where the runs have several, its data and the machine's processor."""
     several = [name for name in ("dataset", "machine") if len({getattr(r, name) for r in runs}) > 1]
-    return ", ".join([run.system, *(getattr(run, name) for name in several)])
+    return ", ".join([run.system, *(getattr(run, name).split(",")[0] for name in several)])
 
 
 def alt_text(runs: Sequence[Run]) -> str:
@@ -147,7 +147,7 @@ def draw(runs: Sequence[Run]) -> Figure:
     whole.set_ylim(0, 1)
     best = max([*GOALS.values(), *(run.dice for run in runs)])
     fine.set_ylim(FINE, best + 0.01)
-    figure.legend(*fine.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    figure.legend(*fine.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
@@ -155,7 +155,7 @@ def _draw_curves(axes: Axes, runs: Sequence[Run]) -> None:
     for number, curve in enumerate(sorted({_curve(run, runs) for run in runs})):
         own = [(run.minutes, run.dice) for run in runs if _curve(run, runs) == curve]
         (line,) = axes.plot(*zip(*own, strict=True), label=curve)
-        line.set(color=COLOURS[number % 4], marker=MARKERS[number % 4])
+        line.set(color=COLOURS[number % len(COLOURS)], marker=MARKERS[number % len(MARKERS)])
     ticks = sorted({run.minutes for run in runs})
     axes.set_xscale("log")
     axes.set_xticks(ticks, [f"{minutes:g}" for minutes in ticks])
