@@ -6,6 +6,7 @@ list of transforms from the same object.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -88,9 +89,11 @@ def drawing(draw: Work) -> Work:
     return After(lambda: _repeat(draw, READY), lambda: _repeat(draw, DRAWN))
 
 
-def _repeat(draw: Work, times: int) -> None:
-    for _ in range(times):
+def _repeat(draw: Work, times: int) -> Any:
+    """What is drawn last."""
+    for _ in range(times - 1):
         draw()
+    return draw()
 
 
 def scan_of(shape: Shape, seed: int = 0) -> np.ndarray:

@@ -166,12 +166,16 @@ import tensorflow as tf
 from nnunet_lib.model import network
 function = tf.function
 network._in_batches_of = lambda size, inner: inner
-tf.function = lambda input_signature, jit_compile: function(jit_compile=jit_compile)
+tf.function = lambda forward, input_signature, jit_compile: function(
+    forward, jit_compile=jit_compile
+)
 """
 NOT_COMPILED = """
 import tensorflow as tf
 function = tf.function
-tf.function = lambda input_signature, jit_compile: function(input_signature=input_signature)
+tf.function = lambda forward, input_signature, jit_compile: function(
+    forward, input_signature=input_signature
+)
 """
 
 
