@@ -115,7 +115,7 @@ def predict_ensemble(
         delay=BAR_AFTER_SECONDS,
         disable=description is None,
     ) as bar:
-        alone = len(groups) == 1
+        alone = len(groups) == 1  # asked now, because the answers use the groups up
         answers = _answers(groups, settings, bar.update)
         if alone:
             return restore(*next(answers), settings.save_probabilities)
