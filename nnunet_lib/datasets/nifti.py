@@ -42,6 +42,28 @@ _READ_ERRORS = (
     WrapStructError,
 )
 _DAMAGED = "Replace it by an intact copy"
+_LOCKED = "Ask for the right to read it"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a header says that its voxels lie: NIfTI has room for two answers, or for none.
+
+    Programs differ in which answer they follow, and in what they make up where there is none.
+    What belongs to an image must say the same as the image, or some would show the two apart.
+
+    Attributes:
+        sform: (4, 4), from (i, j, k) to millimetres; None if the header has none.
+        sform_code: NIfTI's number of the space that it leads to, such as 1 for the scanner's;
+            0 if there is none.
+        qform: as `sform`; it can hold turns and spacings, but no shear.
+        qform_code: as `sform_code`.
+    """
+
+    sform: np.ndarray | None = None
+    sform_code: int = 0
+    qform: np.ndarray | None = None
+    qform_code: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,15 +72,16 @@ class Volume:
 
     Attributes:
         array: (z, y, x, channel) float32.
-        affine: (4, 4) float64, from (i, j, k) to millimetres.
+        affine: (4, 4) float64, from (i, j, k) to millimetres: the header's sform, else its
+            qform, else made up.
         spacing: distance of neighbouring voxels along (z, y, x), in millimetres.
-        oriented: False if the file does not say how it lies in space. Its affine is then made up.
+        placement: what the header says, to be written into what belongs to the image.
     """
 
     array: np.ndarray
     affine: np.ndarray
     spacing: tuple[float, float, float]
-    oriented: bool = True
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True)
@@ -77,16 +100,16 @@ class Header:
     Attributes:
         shape: (z, y, x).
         channels: length of the fourth axis, 1 if there is none.
-        affine: (4, 4) float64, from (i, j, k) to millimetres.
+        affine: (4, 4) float64, from (i, j, k) to millimetres; see `Volume`.
         spacing: (z, y, x) in millimetres.
-        oriented: whether the file says how it lies in space, by an sform or a qform.
+        placement: what the header says about how it lies in space.
     """
 
     shape: tuple[int, int, int]
     channels: int
     affine: np.ndarray
     spacing: tuple[float, float, float]
-    oriented: bool = True
+    placement: Placement | None = None
 
 
 def file_ending(path: Path) -> str:
@@ -118,7 +141,8 @@ def read_header(path: Path) -> Header:
     sizes = _sizes(path, raw)
     _check_data(path, raw, sizes)
     millimetres = _MILLIMETRES.get(int(raw["xyzt_units"]) & _UNIT_BITS, 1.0)
-    affine = np.diag([millimetres] * 3 + [1.0]) @ _affine(path, raw)  # (4, 4)
+    scale = np.diag([millimetres] * 3 + [1.0])
+    affine = scale @ _affine(path, raw)  # (4, 4)
     spacing = tuple(float(size) * millimetres for size in raw["pixdim"][1:4])  # i, j, k
     if not all(math.isfinite(size) and size > 0 for size in spacing):
         problem = f"has the impossible spacing {_times(spacing)} mm"
@@ -128,8 +152,8 @@ def read_header(path: Path) -> Header:
         _check_spacing(path, affine, spacing, sizes)
     k, j, i = sizes[2], sizes[1], sizes[0]
     channels = sizes[3] if len(sizes) == 4 else 1
-    oriented = bool(raw["sform_code"] > 0 or raw["qform_code"] > 0)
-    return Header((k, j, i), channels, affine, (spacing[2], spacing[1], spacing[0]), oriented)
+    placement = _placement(raw, scale)
+    return Header((k, j, i), channels, affine, (spacing[2], spacing[1], spacing[0]), placement)
 
 
 def read_volume(paths: Sequence[Path]) -> Volume:
@@ -150,7 +174,7 @@ def read_volume(paths: Sequence[Path]) -> Volume:
     arrays = [_as_spatial(_voxels(path)).astype(np.float32, copy=False) for path in paths]
     array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=-1)  # (z, y, x, c)
     array, first = np.ascontiguousarray(array), headers[0]
-    return Volume(array, first.affine, first.spacing, first.oriented)
+    return Volume(array, first.affine, first.spacing, first.placement)
 
 
 def read_label(path: Path) -> LabelMap:
@@ -181,9 +205,16 @@ def write_volume(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
 
 
 def write_label(
-    path: Path, array: np.ndarray, affine: np.ndarray, *, oriented: bool = True
+    path: Path, array: np.ndarray, affine: np.ndarray, placement: Placement | None = None
 ) -> None:
-    """Write a label map (z, y, x) as uint8; `oriented` as in the `Volume` that it belongs to.
+    """Write a label map (z, y, x) as uint8.
+
+    Args:
+        path: the file.
+        array: whole numbers from 0 to 255.
+        affine: (4, 4), from (i, j, k) to millimetres.
+        placement: that of the `Volume` which the labels belong to; without one sform and qform
+            are made from the affine.
 
     Raises:
         ValueError: if the array is not 3D or holds something else than 0, 1, ..., 255.
@@ -191,16 +222,19 @@ def write_label(
     labels = _as_labels(array)
     if labels is None or labels.ndim != 3:
         raise ValueError("A label map is a (z, y, x) array of whole numbers from 0 to 255.")
-    _write(path, labels, affine, oriented)
+    _write(path, labels, affine, placement)
 
 
 def write_probabilities(
-    path: Path, array: np.ndarray, affine: np.ndarray, *, oriented: bool = True
+    path: Path, array: np.ndarray, affine: np.ndarray, placement: Placement | None = None
 ) -> None:
-    """Write class probabilities (z, y, x, class) as float32, classes on NIfTI's fourth axis."""
+    """Write class probabilities (z, y, x, class) as float32, classes on NIfTI's fourth axis.
+
+    The other arguments are `write_label`'s.
+    """
     if array.ndim != 4:
         raise ValueError("Probabilities are a (z, y, x, class) array.")
-    _write(path, array.astype(np.float32, copy=False), affine, oriented)
+    _write(path, array.astype(np.float32, copy=False), affine, placement)
 
 
 def grid_difference(one: Header, other: Header) -> str:
@@ -234,8 +268,9 @@ def _reading(path: Path, read: Callable[[IO[bytes]], Any]) -> Any:
         with _open(path) as stream:
             return read(stream)
     except _READ_ERRORS as error:
+        remedy = _LOCKED if isinstance(error, PermissionError) else _DAMAGED
         problem = f"cannot be read as NIfTI ({_first_line(error)})"
-        raise FindingError(path, problem, _DAMAGED) from None
+        raise FindingError(path, problem, remedy) from None
 
 
 def _raw_header(path: Path) -> Any:
@@ -294,6 +329,21 @@ def _affine(path: Path, raw: Any) -> np.ndarray:
         pass
     problem = "has an affine that is not finite or cannot be inverted"
     raise FindingError(path, problem, "Correct the sform or qform in its header")
+
+
+def _placement(raw: Any, scale: np.ndarray) -> Placement:
+    """Both forms of a header, in millimetres by `scale` (4, 4); of those that it has."""
+    sform, sform_code = raw.get_sform(coded=True)
+    try:
+        qform, qform_code = raw.get_qform(coded=True)
+    except HeaderDataError:  # a quaternion that is none, beside an sform, which is then followed
+        qform, qform_code = None, 0
+    return Placement(
+        None if sform is None else scale @ sform,
+        int(sform_code),
+        None if qform is None else scale @ qform,
+        int(qform_code),
+    )
 
 
 def _check_spacing(
@@ -355,24 +405,29 @@ def _no_labels(values: np.ndarray) -> np.ndarray:
     return np.unique(values[~np.isin(values, np.arange(256))])
 
 
-def _write(path: Path, array: np.ndarray, affine: np.ndarray, oriented: bool = True) -> None:
-    """Write (z, y, x[, channel]) whole or not at all; the same array gives the same bytes.
-
-    Of a file that does not say how it lies in space each program believes something else. What
-    belongs to it must not say so either, or the two would lie apart.
-    """
+def _write(
+    path: Path, array: np.ndarray, affine: np.ndarray, placement: Placement | None = None
+) -> None:
+    """Write (z, y, x[, channel]) whole or not at all; the same array gives the same bytes."""
     file_ending(path)
     voxels = array.transpose(2, 1, 0, *range(3, array.ndim))  # (i, j, k[, channel])
     image_class: Any = nib.Nifti1Image  # nibabel's methods have no types
-    image = image_class(voxels, affine if oriented else None)
+    image = image_class(voxels, None)
     image.header.set_xyzt_units("mm", "sec")
     image.header["pixdim"][1:4] = np.linalg.norm(affine[:3, :3], axis=0)
-    if oriented:
-        image.set_sform(affine, code="scanner")
-    if oriented and _is_orthogonal(affine):  # a qform holds rotations and spacings, no shear
-        image.set_qform(affine, code="scanner")
+    said = placement or _placed(affine)
+    image.set_sform(said.sform, said.sform_code)
+    image.set_qform(said.qform, said.qform_code)
     with replacing(path) as temporary:
         nib.save(image, temporary)
+
+
+def _placed(affine: np.ndarray) -> Placement:
+    """An affine as the scanner's space, in both forms where a qform can hold it."""
+    scanner = 1
+    if _is_orthogonal(affine):
+        return Placement(affine, scanner, affine, scanner)
+    return Placement(affine, scanner)
 
 
 def _is_orthogonal(affine: np.ndarray) -> bool:

@@ -109,7 +109,7 @@ def predict_files(
     *,
     one_file: bool = False,
 ) -> list[Path]:
-    """Segment cases and write their label maps, on the affine of each image.
+    """Segment cases and write their label maps, each where its image lies.
 
     All headers are checked before the first case is predicted. A case whose voxels turn out to
     be unusable does not stop the others; the error at the end names all of them.
@@ -208,12 +208,10 @@ def _predict_one(
     volume = _read_finite(case)
     asked = [member for member in members if case.identifier not in member.skipped]
     prediction = predict_ensemble(asked, volume, settings, case.identifier)
-    labels, oriented = postprocessing.apply(prediction.labels), volume.oriented
+    labels, place = postprocessing.apply(prediction.labels), (volume.affine, volume.placement)
     if prediction.probabilities is not None:
-        probabilities = prediction.probabilities
-        write_probabilities(task.probabilities, probabilities, volume.affine, oriented=oriented)
-    # last: it says that all is done
-    write_label(task.labels, labels, volume.affine, oriented=oriented)
+        write_probabilities(task.probabilities, prediction.probabilities, *place)
+    write_label(task.labels, labels, *place)  # last: it says that all is done
 
 
 def _read_finite(case: Case) -> Volume:

@@ -222,15 +222,43 @@ def test_what_belongs_to_an_image_of_unknown_orientation_leaves_it_unknown(tmp_p
     header.set_zooms((0.8, 1.2, 2.5))
     nib.save(nib.Nifti1Image(data, None, header), source)
     volume = read_volume([source])
-    assert not volume.oriented
     for name, write in (("label", write_label), ("probabilities", write_probabilities)):
         array = np.zeros((6, 5, 4) if name == "label" else (6, 5, 4, 2), np.uint8)
-        write(tmp_path / f"{name}.nii.gz", array, volume.affine, oriented=volume.oriented)
+        write(tmp_path / f"{name}.nii.gz", array, volume.affine, volume.placement)
         header = nib.load(tmp_path / f"{name}.nii.gz").header
         assert (header["sform_code"], header["qform_code"]) == (0, 0)
         np.testing.assert_allclose(header.get_zooms()[:3], (0.8, 1.2, 2.5), rtol=1e-6)
         assert grid_difference(read_header(tmp_path / f"{name}.nii.gz"), read_header(source)) == ""
-    assert read_volume([write_nifti(tmp_path / "known.nii.gz", data)]).oriented
+
+
+@pytest.mark.parametrize("codes", [(1, 1), (2, 1), (4, 1), (1, 0), (0, 1), (0, 3)])
+@pytest.mark.parametrize("unit", [2, 1])  # millimetres, metres
+def test_what_belongs_to_an_image_lies_where_any_program_sees_the_image(
+    tmp_path, write_nifti, codes, unit
+):
+    """Some follow the sform, some the qform; a registered scan has two that differ."""
+    sform, qform = OBLIQUE.copy(), np.diag([1.0, 1.0, 3.0, 1.0])
+    sform[:3] /= 1000 if unit == 1 else 1
+    qform[:3] /= 1000 if unit == 1 else 1
+
+    def place(header):
+        header.set_sform(sform if codes[0] else None, codes[0])
+        header.set_qform(qform if codes[1] else None, codes[1])
+        header["xyzt_units"] = unit
+
+    source = write_nifti(tmp_path / "a.nii.gz", np.zeros((4, 5, 6), np.float32), change=place)
+    volume = read_volume([source])
+    write_label(tmp_path / "label.nii.gz", np.zeros((6, 5, 4)), volume.affine, volume.placement)
+    scale = np.diag([1000.0] * 3 + [1.0]) if unit == 1 else np.eye(4)
+    image, label = (nib.load(tmp_path / name) for name in ("a.nii.gz", "label.nii.gz"))
+    for form in ("get_sform", "get_qform"):
+        expected, code = getattr(image, form)(coded=True)
+        found, found_code = getattr(label, form)(coded=True)
+        assert (found_code, found is None) == (code, expected is None)
+        if expected is not None:
+            np.testing.assert_allclose(found, scale @ expected, atol=1e-4)
+    np.testing.assert_allclose(read_header(tmp_path / "label.nii.gz").spacing, volume.spacing)
+    np.testing.assert_allclose(label.affine, volume.affine, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16])
