@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from nnunet_lib.errors import InputError
 
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing.synchronize import Event
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Advance = Callable[[], object]  # told once for every task that is done
+
+_stop: Event | None = None  # of a worker process; see `_heed`
 
 
 def cores() -> int:
@@ -77,7 +82,8 @@ def _run_in_processes(
 
     # Forking a process that has loaded TensorFlow can hang it; a spawned one starts clean.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context)
+    stop = context.Event()
+    pool = ProcessPoolExecutor(workers, context, initializer=_heed, initargs=(stop,))
     try:
         return _feed(pool, function, tasks, 2 * workers, advance)
     except BrokenProcessPool:
@@ -86,6 +92,7 @@ def _run_in_processes(
             'script, put its body under `if __name__ == "__main__":`, or ask for 1 worker.'
         ) from None
     finally:
+        stop.set()  # a task that waits in a worker's queue cannot be cancelled
         pool.shutdown(cancel_futures=True)
 
 
@@ -102,7 +109,9 @@ def _feed(
     for index, task in enumerate(tasks):
         if len(running) == limit:
             _collect(running, results, advance)
-        running[pool.submit(_with_one_thread, function, task)] = index
+        # A process that starts here inherits the mask: Ctrl-C while it imports goes to us alone.
+        with _interrupts(signal.SIG_BLOCK):
+            running[pool.submit(_in_worker, function, task)] = index
     while running:
         _collect(running, results, advance)
     return [results[index] for index in range(len(tasks))]
@@ -116,6 +125,30 @@ def _collect(
     for future in done:
         results[running.pop(future)] = future.result()
         advance()
+
+
+def _heed(stop: Event) -> None:
+    """What a worker process does first: keep what says that nothing more is to be begun."""
+    global _stop
+    _stop = stop
+
+
+def _in_worker(function: Callable[[Task], Result], task: Task) -> Result:
+    """Call `function` in a worker process, where Ctrl-C ends the task and not the process."""
+    if _stop is not None and _stop.is_set():
+        raise KeyboardInterrupt
+    with _interrupts(signal.SIG_UNBLOCK):
+        return _with_one_thread(function, task)
+
+
+@contextmanager
+def _interrupts(how: int) -> Iterator[None]:
+    """Block Ctrl-C, or let it through; one that comes while it is blocked waits."""
+    before = signal.pthread_sigmask(how, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _with_one_thread(function: Callable[[Task], Result], task: Task) -> Result:

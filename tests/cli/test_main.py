@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
@@ -178,6 +180,77 @@ def test_an_interruption_while_options_are_read_is_told_in_words(
     monkeypatch.setattr(sys.modules["nnunet_lib.cli.main"], "make_parser", interrupted)
     assert main(["train"]) == 130
     assert capsys.readouterr().err == "\ntrain: interrupted.\n"
+
+
+def _started(program: str, place: Path) -> subprocess.Popen[str]:
+    """A script in a process group of its own, so that a test can send signals to all of it."""
+    (place / "script.py").write_text(program)
+    return subprocess.Popen(
+        [sys.executable, str(place / "script.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_a_command_that_is_terminated_leaves_nothing_half_written(tmp_path: Path) -> None:
+    """A cluster's queue does that when time is up."""
+    program = f"""
+import runpy, sys, time
+from pathlib import Path
+from nnunet_lib.cli import main
+from nnunet_lib.files import replacing
+
+def write(words):
+    with replacing(Path({str(tmp_path)!r}) / "out" / "report.json") as temporary:
+        temporary.write_text("half")
+        print("writing", flush=True)
+        time.sleep(60)
+
+sys.modules["nnunet_lib.cli.main"].make_parser = write
+sys.argv = ["nnunet_lib", "plan"]
+runpy.run_module("nnunet_lib", run_name="__main__")
+"""
+    started = _started(program, tmp_path)
+    assert started.stdout is not None
+    assert started.stdout.readline() == "writing\n"
+    started.terminate()
+    _, errors = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert errors == "\nplan: interrupted.\n"
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.slow  # worker processes start, nine times
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5])
+def test_ctrl_c_while_workers_start_prints_no_traceback(tmp_path: Path, seconds: float) -> None:
+    program = """
+import sys, time
+import numpy, scipy.ndimage  # as every worker does, which takes a while
+from nnunet_lib.cli import main
+from nnunet_lib.parallel import run_all
+
+if __name__ == "__main__":
+    def work(words):
+        print("starting", flush=True)
+        run_all(time.sleep, [300.0] * 8, 2, "work", progress=False)
+
+    sys.modules["nnunet_lib.cli.main"].make_parser = work
+    sys.exit(main(["plan"]))
+"""
+    started = _started(program, tmp_path)
+    assert started.stdout is not None
+    assert started.stdout.readline() == "starting\n"
+    time.sleep(seconds)
+    os.killpg(started.pid, signal.SIGINT)
+    try:
+        _, errors = started.communicate(timeout=60)
+    except subprocess.TimeoutExpired:  # tasks were begun after all
+        os.killpg(started.pid, signal.SIGKILL)
+        raise
+    assert started.returncode == 130
+    assert errors == "\nplan: interrupted.\n"
 
 
 def test_whoever_stops_reading_gets_no_traceback() -> None:
