@@ -51,6 +51,11 @@ def _check(names: list[str], number_of_folds: int) -> None:
     if len(set(names)) < len(names):
         repeated = next(a for a, b in itertools.pairwise(names) if a == b)
         raise InputError(f"Case {repeated} is listed more than once; list each case once.")
+    if len(names) < 2:
+        raise InputError(
+            f"There is {len(names) or 'no'} case, and training needs 2 or more: some to learn "
+            "from, some to validate on. Add cases."
+        )
     if len(names) < number_of_folds:
         raise InputError(
             f"There are {len(names)} cases for {number_of_folds} folds, and each fold needs one "

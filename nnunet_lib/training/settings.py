@@ -42,6 +42,8 @@ beside their sum; its rate came out of the README's trials. adamw takes adam's r
 PyTorch's decay, which is larger because the rate multiplies it. sgd has nnU-Net's values."""
 
 _CHOICES = {"scheduler": get_args(Scheduler), "optimiser": get_args(Optimiser)}
+_TOO_LARGE = 2**31
+"""No count means anything from here on, and TensorFlow's 32-bit numbers cannot hold it."""
 _POSITIVE = (
     "time_limit",
     "epochs",
@@ -148,6 +150,10 @@ class TrainingSettings:
             if value is not None and not 0 < value < math.inf:
                 unit = " minutes" if name == "time_limit" else ""
                 raise InputError(f"{name.replace('_', ' ')} {value}: must be above 0{unit}.")
+        for name in (*_POSITIVE, "restarts"):
+            value = getattr(self, name)
+            if isinstance(value, int) and value >= _TOO_LARGE:
+                raise InputError(f"{name.replace('_', ' ')} {value}: must be below 2^31.")
         if self.resume and self.overwrite:
             raise InputError("resume and overwrite: a run is either gone on with or replaced.")
         for name, choices in _CHOICES.items():

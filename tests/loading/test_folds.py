@@ -34,6 +34,8 @@ def test_cases_are_shuffled_before_they_are_split() -> None:
     ("names", "number", "message"),
     [
         (NAMES[:4], 5, "4 cases for 5 folds"),
+        (NAMES[:1], 5, "There is 1 case, and training needs 2 or more"),
+        ([], 2, "There is no case"),
         (NAMES, 1, "2 or more"),
         ([*NAMES, "case_07"], 5, "case_07"),
     ],

@@ -311,6 +311,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_a_word(
         ({"time_limit": 0.0}, "minutes"),
         ({"time_limit": float("nan")}, "minutes"),
         ({"steps_per_epoch": 0}, "steps"),
+        ({"steps_per_epoch": 2**31}, r"steps per epoch 2147483648: .* below 2\^31"),
+        ({"restarts": 10**30}, r"restarts .* below 2\^31"),
         ({"number_of_volumes": 0}, "volumes"),
         ({"base_filters": 0}, "filters"),
         ({"seed": -1}, "seed"),
