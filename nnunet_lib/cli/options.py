@@ -25,7 +25,7 @@ class Option:
     Attributes:
         flag: as typed, such as "--learning-rate".
         field: the argument's name in Python, and in the settings class if it belongs to one.
-        help: what it does; the default is added by itself.
+        help: what it does; the default is added by itself. Empty where each command says so.
         unit: what the value is, shown in capitals in the usage line.
         parse: makes the value of what was typed.
         choices: the only values allowed, if they are few.
@@ -71,12 +71,14 @@ def place(text: str) -> Path:
 
 
 _ALL = (
-    # Where things are
-    Option("--data", "data", "the dataset, or what preprocessing has written", "folder", place),
-    Option("--output", "output", "what to write", "path", place),
-    Option("--results", "results", "what to write", "path", place),
-    Option("--input", "input", "an image, or a folder of images", "path", place),
-    Option("--model", "model", "a run folder that `train` has written", "folder", place),
+    # Where things are: see `add_path`
+    Option("--data", "data", "", "folder", place),
+    Option("--output", "output", "", "path", place),
+    Option("--results", "results", "", "path", place),
+    Option("--input", "input", "", "path", place),
+    Option("--model", "model", "", "folder", place),
+    Option("--predictions", "predictions", "", "folder", place),
+    Option("--labels", "labels", "", "folder", place),
     Option(
         "--plan",
         "plan",
@@ -84,8 +86,6 @@ _ALL = (
         "file",
         place,
     ),
-    Option("--predictions", "predictions", "the folder of predicted label maps", "folder", place),
-    Option("--labels", "labels", "the folder of true label maps", "folder", place),
     Option("--notebooks", "notebooks", "lessons, or folders of them", "path", place, many=True),
     Option("--overwrite", "overwrite", "replace what the folder holds", switch=True),
     # Phantom
@@ -402,10 +402,15 @@ def add_options(parser: argparse.ArgumentParser, *flags: str, **defaults: Any) -
             _add(parser, option, required=True)
 
 
-def add_several(parser: argparse.ArgumentParser, flag: str, meaning: str) -> None:
-    """Add a required option of which this command takes several values, and what they mean."""
-    option = OPTIONS[flag]
-    _add(parser, replace(option, many=True, help=f"{option.help}; {meaning}"), required=True)
+def add_path(
+    parser: argparse.ArgumentParser, flag: str, meaning: str, *, many: bool = False, **default: Any
+) -> None:
+    """Add an option that names a file or folder, and what that is for this command.
+
+    Without a `default` it is required; with `many` it takes several.
+    """
+    option = replace(OPTIONS[flag], help=meaning, many=many)
+    _add(parser, option, **(default or {"required": True}))
 
 
 def add_settings(parser: argparse.ArgumentParser, settings: Any, flags: Sequence[str]) -> None:

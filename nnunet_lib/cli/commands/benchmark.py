@@ -1,7 +1,7 @@
 """`benchmark`: how fast this machine trains, predicts and loads."""
 
 from nnunet_lib.cli.commands.command import COMPUTE_FLAGS, Arguments, Command, Parser
-from nnunet_lib.cli.options import add_options, add_settings, settings_from
+from nnunet_lib.cli.options import add_path, add_settings, settings_from
 from nnunet_lib.files import require_writable
 
 _FLAGS = (
@@ -23,7 +23,8 @@ def _options(parser: Parser) -> None:
     defaults = BenchmarkSettings()
     add_settings(parser, defaults, _FLAGS)
     add_settings(parser, defaults.compute, COMPUTE_FLAGS)
-    add_options(parser, "--data", "--output", data=None, output=None)
+    add_path(parser, "--data", "what `preprocess` has written; else made-up cases", default=None)
+    add_path(parser, "--output", "a report to write, as JSON", default=None)
 
 
 def _run(arguments: Arguments) -> None:

@@ -1,12 +1,14 @@
 """`convert`: from a folder of loose NIfTI files to a dataset in MSD layout."""
 
 from nnunet_lib.cli.commands.command import Arguments, Command, Parser
-from nnunet_lib.cli.options import add_options
+from nnunet_lib.cli.options import add_options, add_path
 from nnunet_lib.errors import InputError
 
 
 def _options(parser: Parser) -> None:
-    add_options(parser, "--input", "--output", "--suffixes", "--label-suffix", "--structures")
+    add_path(parser, "--input", "the folder of loose files")
+    add_path(parser, "--output", "a folder to make, which will be the dataset")
+    add_options(parser, "--suffixes", "--label-suffix", "--structures")
 
 
 def _run(arguments: Arguments) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nnunet_lib.cli.commands.command import Arguments, Command, Parser
-from nnunet_lib.cli.options import add_options
+from nnunet_lib.cli.options import add_options, add_path
 from nnunet_lib.errors import InputError
 
 ALL = [Path("notebooks")]
@@ -11,10 +11,11 @@ ALL = [Path("notebooks")]
 
 def _options(parser: Parser) -> None:
     add_options(
-        parser, "--notebooks", "--output", "--profile", "--dataset", "--seed", "--record",
-        notebooks=ALL, output=Path("build/course"),
-        profile="ci", dataset="phantom", seed=0, record=False,
+        parser, "--notebooks", "--profile", "--dataset", "--seed", "--record",
+        notebooks=ALL, profile="ci", dataset="phantom", seed=0, record=False,
     )  # fmt: skip
+    meaning = "a folder for the lessons as they ran, and their pages"
+    add_path(parser, "--output", meaning, default=Path("build/course"))
 
 
 def _run(arguments: Arguments) -> None:

@@ -1,13 +1,14 @@
 """`download`: a public dataset, fetched and unpacked."""
 
 from nnunet_lib.cli.commands.command import Arguments, Command, Parser
-from nnunet_lib.cli.options import add_options
+from nnunet_lib.cli.options import add_options, add_path
 
 
 def _options(parser: Parser) -> None:
     from nnunet_lib.datasets.download import BASE_URL
 
-    add_options(parser, "--task", "--output")
+    add_options(parser, "--task")
+    add_path(parser, "--output", "the folder that the dataset's folder comes into")
     add_options(parser, "--base-url", base_url=BASE_URL)
 
 

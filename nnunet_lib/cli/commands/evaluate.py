@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from nnunet_lib.cli.commands.command import Arguments, Command, Parser
-from nnunet_lib.cli.options import add_options
+from nnunet_lib.cli.options import add_options, add_path
 from nnunet_lib.parallel import cores
 
 if TYPE_CHECKING:
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def _options(parser: Parser) -> None:
     from nnunet_lib.evaluation import TOLERANCE
 
-    add_options(parser, "--predictions", "--labels", "--results")
+    add_path(parser, "--predictions", "the folder of predicted label maps")
+    add_path(parser, "--labels", "the folder of true label maps")
+    add_path(parser, "--results", "the report to write, as JSON; a table (.csv) comes beside it")
     add_options(
         parser, "--empty-as", "--surface", "--tolerance", "--workers",
         empty_as="undefined", surface=True, tolerance=TOLERANCE, workers=cores(),

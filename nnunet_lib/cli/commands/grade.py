@@ -1,11 +1,12 @@
 """`grade`: a class's exercises as a table."""
 
 from nnunet_lib.cli.commands.command import Arguments, Command, Parser
-from nnunet_lib.cli.options import add_options
+from nnunet_lib.cli.options import add_options, add_path
 
 
 def _options(parser: Parser) -> None:
-    add_options(parser, "--submissions", "--output", "--seed", seed=0)
+    add_options(parser, "--submissions", "--seed", seed=0)
+    add_path(parser, "--output", "the table to write, as CSV")
 
 
 def _run(arguments: Arguments) -> None:

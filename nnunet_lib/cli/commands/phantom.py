@@ -1,11 +1,11 @@
 """`phantom`: make an artificial dataset."""
 
 from nnunet_lib.cli.commands.command import Arguments, Command, Parser
-from nnunet_lib.cli.options import add_options
+from nnunet_lib.cli.options import add_options, add_path
 
 
 def _options(parser: Parser) -> None:
-    add_options(parser, "--output")
+    add_path(parser, "--output", "a folder to make, which will be the dataset")
     add_options(
         parser, "--cases", "--modality", "--channels", "--seed",
         cases=20, modality="mri", channels=1, seed=0,

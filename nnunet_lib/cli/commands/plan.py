@@ -1,7 +1,7 @@
 """`plan`: from a dataset to a plan."""
 
 from nnunet_lib.cli.commands.command import Arguments, Command, Parser
-from nnunet_lib.cli.options import add_options, add_settings, settings_from
+from nnunet_lib.cli.options import add_options, add_path, add_settings, settings_from
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import require_writable
 from nnunet_lib.parallel import cores
@@ -10,7 +10,8 @@ from nnunet_lib.parallel import cores
 def _options(parser: Parser) -> None:
     from nnunet_lib.planning import PlannerSettings
 
-    add_options(parser, "--data", "--output")
+    add_path(parser, "--data", "the dataset: a folder with a dataset.json")
+    add_path(parser, "--output", "the plan to write, as JSON")
     add_options(
         parser, "--workers", "--preset", "--task", workers=cores(), preset="nnunet", task=None
     )

@@ -1,16 +1,22 @@
 """`predict`: from scans to label maps."""
 
 from nnunet_lib.cli.commands.command import COMPUTE_FLAGS, WINDOW_FLAGS, Arguments, Command, Parser
-from nnunet_lib.cli.options import add_options, add_settings, add_several, settings_from
+from nnunet_lib.cli.options import add_options, add_path, add_settings, settings_from
 
 
 def _options(parser: Parser) -> None:
     from nnunet_lib.inference import InferenceSettings
     from nnunet_lib.model import ComputeSettings
 
-    meaning = "several are averaged, and the folder of a cross-validation stands for its folds"
-    add_several(parser, "--model", meaning)
-    add_options(parser, "--input", "--output")
+    add_path(
+        parser,
+        "--model",
+        "a run that `train` has written; several are averaged, and the folder of a "
+        "cross-validation stands for its folds",
+        many=True,
+    )
+    add_path(parser, "--input", "an image, or a folder of images")
+    add_path(parser, "--output", "a folder for the label maps, or for one image a .nii.gz file")
     add_options(
         parser, "--checkpoint", "--subset", "--postprocess",
         checkpoint="last", subset="all", postprocess=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nnunet_lib.cli.commands.command import Arguments, Command, Parser
-from nnunet_lib.cli.options import add_options
+from nnunet_lib.cli.options import add_options, add_path
 from nnunet_lib.errors import InputError
 from nnunet_lib.parallel import cores
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def _options(parser: Parser) -> None:
-    add_options(parser, "--data", "--results")
+    add_path(parser, "--data", "the dataset: a folder with a dataset.json")
+    add_path(parser, "--results", "a folder for the preprocessed cases")
     add_options(
         parser, "--dim", "--exec-mode", "--plan", "--workers",
         dimensions=None, exec_mode="training", plan=None, workers=cores(),

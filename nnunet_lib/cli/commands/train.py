@@ -1,7 +1,7 @@
 """`train`: from preprocessed cases to a run folder."""
 
 from nnunet_lib.cli.commands.command import COMPUTE_FLAGS, WINDOW_FLAGS, Arguments, Command, Parser
-from nnunet_lib.cli.options import ALL_FOLDS, add_options, add_settings, settings_from
+from nnunet_lib.cli.options import ALL_FOLDS, add_options, add_path, add_settings, settings_from
 
 _TRAINING_FLAGS = (
     "--fold",
@@ -47,7 +47,8 @@ def _options(parser: Parser) -> None:
     from nnunet_lib.training.settings import TrainingSettings
 
     defaults = TrainingSettings()
-    add_options(parser, "--data", "--results")
+    add_path(parser, "--data", "the folder that `preprocess` has written")
+    add_path(parser, "--results", "a folder for the run, or with all folds for their runs")
     add_options(parser, "--dim", dimensions=3)
     add_settings(parser, defaults, _TRAINING_FLAGS)
     add_settings(parser, defaults.loss, _LOSS_FLAGS)
