@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnunet_lib.errors import InputError
 
@@ -20,6 +22,54 @@ Result = TypeVar("Result")
 Advance = Callable[[], object]  # told once for every task that is done
 
 _stop: Event | None = None  # of a worker process; see `_heed`
+
+
+class _OneThread:
+    """While anyone is inside, linear algebra uses one thread a call in all of this process.
+
+    For work that runs in several threads itself. The number is the process's: who comes first
+    lowers it, and who leaves last raises it again. `threadpool_limits` does not count who is
+    inside, so that of two who overlap the last would leave it lowered.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before: list[int] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = [library.get_num_threads() for library in _linear_algebra()]
+                _set_threads([1] * len(self._before))
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                _set_threads(self._before)
+
+
+ONE_THREAD = _OneThread()
+
+
+@cache
+def _linear_algebra() -> list[Any]:
+    """The libraries that are loaded at first: to look for them takes milliseconds."""
+    from threadpoolctl import ThreadpoolController
+
+    libraries: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
+    return libraries
+
+
+def _set_threads(numbers: Sequence[int]) -> None:
+    for library, number in zip(_linear_algebra(), numbers, strict=True):
+        # For OpenBLAS threadpoolctl obeys one thread at a time, here whichever it is.
+        free = getattr(library, "clear_controlling_thread", lambda force: None)
+        free(force=True)
+        library.set_num_threads(number)
+        free(force=True)
 
 
 def cores() -> int:

@@ -2,14 +2,16 @@
 
 import multiprocessing
 import os
+import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 
 import pytest
 
 from nnunet_lib import parallel
 from nnunet_lib.errors import InputError
-from nnunet_lib.parallel import _feed, run_all
+from nnunet_lib.parallel import ONE_THREAD, _feed, run_all
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -88,3 +90,41 @@ def test_workers_are_spawned_and_not_forked(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(parallel, "_feed", lambda *arguments: [])
     run_all(abs, range(20), 3, "test")
     assert asked == ["spawn"]
+
+
+def _threads() -> list[int]:
+    return [library.num_threads for library in parallel._linear_algebra()]
+
+
+@pytest.fixture
+def two_threads() -> Iterator[list[int]]:
+    """Linear algebra that uses two, whatever this machine has."""
+    before = _threads()
+    twos = [2] * len(before)
+    parallel._set_threads(twos)
+    yield twos
+    parallel._set_threads(before)
+
+
+def test_linear_algebra_uses_one_thread_until_the_last_has_left(two_threads: list[int]) -> None:
+    """Of two that overlap, who came first leaves first: `threadpool_limits` would restore then."""
+    second_is_in, first_is_out = threading.Event(), threading.Event()
+    seen: dict[str, list[int]] = {}
+
+    def second() -> None:
+        with ONE_THREAD:
+            second_is_in.set()
+            assert first_is_out.wait(10)
+            seen["the second alone"] = _threads()
+        seen["nobody"] = _threads()
+
+    other = threading.Thread(target=second)
+    with ONE_THREAD:
+        other.start()
+        assert second_is_in.wait(10)
+        seen["both"] = _threads()
+    first_is_out.set()
+    other.join()
+    ones = [1] * len(two_threads)
+    assert ones  # NumPy's at least
+    assert seen == {"both": ones, "the second alone": ones, "nobody": two_threads}

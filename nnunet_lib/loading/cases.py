@@ -3,6 +3,7 @@
 Needs neither TensorFlow nor DALI.
 """
 
+import mmap
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +52,10 @@ def read(path: Path) -> np.ndarray:
     two threads parse at once, Python 3.11 now and then ends one of them with a SystemError (CPython
     issue 106905).
     """
-    return np.memmap(path, mode="r", **_layout(path, os.stat(path).st_mtime_ns))
+    layout = _layout(path, os.stat(path).st_mtime_ns)
+    with path.open("rb") as stream:  # numpy.memmap would take longer to look at the path
+        mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    return np.ndarray(buffer=mapped, **layout)
 
 
 def training_order(number: int, seed: int, epoch: int, shard_id: int, shards: int) -> list[int]:

@@ -7,12 +7,14 @@ patch. `twin.py` turns patches into tf.data datasets. Needs neither TensorFlow n
 Voxel counts and positions are integer arrays (3,), in plan order.
 """
 
+import math
 import os
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, special
 from scipy.spatial.transform import Rotation
 
 from nnunet_lib.loading.cases import CaseFiles, read
@@ -49,7 +51,7 @@ def training_patch(case: CaseFiles, settings: LoaderSettings, random: Random) ->
         image = augment_intensities(image, augmentation, apart, random)
     if settings.dimensions == 2:
         image, label = image[0], label[0]  # (h, w, c), (h, w, 1)
-    return np.ascontiguousarray(image), np.ascontiguousarray(label)
+    return image, label  # perhaps views, which a batch copies
 
 
 def benchmark_patch(case: CaseFiles, settings: LoaderSettings) -> Pair:
@@ -60,8 +62,8 @@ def benchmark_patch(case: CaseFiles, settings: LoaderSettings) -> Pair:
 
 
 def crop(volume: np.ndarray, anchor: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """A copy of the `region` voxels from `anchor` on: (*region, c)."""
-    return np.array(volume[tuple(map(slice, anchor, anchor + region))])
+    """The `region` voxels from `anchor` on: (*region, c), a view, so that only these are read."""
+    return volume[tuple(map(slice, anchor, anchor + region))]
 
 
 def draw_region(settings: LoaderSettings, random: Random) -> tuple[np.ndarray, bool]:
@@ -192,7 +194,7 @@ def augment_intensities(
     """Noise, blur, brightness, contrast, resolution, gamma, each with its own probability."""
     if draw(settings.noise_probability, random):
         deviation = draw_from(settings.noise_standard_deviation, random)
-        image = image + deviation * random.standard_normal(image.shape, np.float32)
+        image = image + np.float32(deviation) * normal_noise(image.shape, random)
     if draw(settings.blur_probability, random):
         image = blur(image, settings.blur_sigma, keeps_slices_apart, random)
     if draw(settings.brightness_probability, random):
@@ -208,6 +210,22 @@ def augment_intensities(
     return image
 
 
+def normal_noise(shape: tuple[int, ...], random: Random) -> np.ndarray:
+    """Numbers of mean 0 and deviation 1, float32: 16 random bits each choose a quantile.
+
+    That is inverse transform sampling, with a table in the place of the inverse: no number lies
+    beyond 4.2, and it takes a third of the time of NumPy's own.
+    """
+    bits = np.frombuffer(random.bytes(2 * math.prod(shape)), np.uint16)
+    return normal_quantiles().take(bits).reshape(shape)
+
+
+@cache
+def normal_quantiles() -> np.ndarray:
+    """As many numbers as 16 bits can count, in the middles of equal shares of a normal curve."""
+    return special.ndtri((np.arange(2**16) + 0.5) / 2**16).astype(np.float32)
+
+
 def draw(probability: float, random: Random) -> bool:
     """True with this probability."""
     return random.random() < probability
@@ -221,17 +239,24 @@ def draw_from(values: Range, random: Random) -> float:
 def blur(image: np.ndarray, sigma: Range, keeps_slices_apart: bool, random: Random) -> np.ndarray:
     """Gaussian blur, cut off at 3 sigma as DALI does, and where needed each slice by itself."""
     width = draw_from(sigma, random)
-    axes = SPATIAL_AXES[1:] if keeps_slices_apart else SPATIAL_AXES
-    radius = int(np.ceil(3 * width))
-    return ndimage.gaussian_filter(image, width, mode="mirror", radius=radius, axes=axes)
+    matrices = [gaussian_matrix(size, width) for size in image.shape[:3]]
+    if keeps_slices_apart:
+        matrices[0] = np.eye(len(image), dtype=np.float32)
+    return along_each_axis(matrices, image)
+
+
+def gaussian_matrix(size: int, sigma: float) -> np.ndarray:
+    """The matrix (size, size) that blurs a line of voxels: column i is what voxel i becomes."""
+    lines, radius = np.eye(size, dtype=np.float32), int(np.ceil(3 * sigma))
+    return ndimage.gaussian_filter1d(lines, sigma, axis=0, mode="mirror", radius=radius)
 
 
 def change_contrast(image: np.ndarray, factor: Range, random: Random) -> np.ndarray:
     """Stretch each channel about its mean, and clip it to the range that it had (nnU-Net)."""
     mean = image.mean(axis=SPATIAL_AXES)  # (c,)
     lowest, highest = image.min(axis=SPATIAL_AXES), image.max(axis=SPATIAL_AXES)
-    stretched = (image - mean) * draw_from(factor, random) + mean
-    return np.clip(stretched, lowest, highest)
+    stretched = draw_from(factor, random)
+    return np.clip(image * stretched + mean * (1 - stretched), lowest, highest)
 
 
 def lower_resolution(
@@ -262,7 +287,20 @@ def change_gamma(image: np.ndarray, exponent: Range, random: Random) -> np.ndarr
 def resize_cubic(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """An image (d, h, w, c) at another size, by cubic convolution along each axis."""
     matrices = [cubic_matrix(old, new) for old, new in zip(image.shape, size, strict=False)]
-    return np.einsum("zd,yh,xw,dhwc->zyxc", *matrices, image, optimize=True)
+    return along_each_axis(matrices, image)
+
+
+def along_each_axis(matrices: Sequence[np.ndarray], image: np.ndarray) -> np.ndarray:
+    """Multiply every line of an image (d, h, w, c) with its axis's matrix: one axis at a time.
+
+    A product of matrices is so quick that most of them may be zeros.
+    """
+    (z, y, x), (d, h, w, c) = matrices, image.shape
+    planes = z @ image.reshape(d, h * w * c)  # (z, h w c)
+    rows = y @ planes.reshape(len(z), h, w * c)  # (z, y, w c)
+    each_channel = np.kron(x, np.eye(c, dtype=x.dtype))  # (x c, w c)
+    voxels = rows.reshape(len(z) * len(y), w * c) @ each_channel.T  # (z y, x c)
+    return voxels.reshape(len(z), len(y), len(x), c)
 
 
 @lru_cache(maxsize=MATRICES_REMEMBERED)
@@ -285,8 +323,9 @@ def cubic_matrix(size: int, new_size: int) -> np.ndarray:
 
 def resize_nearest(array: np.ndarray, size: tuple[int, ...] | np.ndarray) -> np.ndarray:
     """An array (d, h, w, c) at another size, each voxel from the one that holds its centre."""
-    kept = [nearest_voxels(old, int(new)) for old, new in zip(array.shape, size, strict=False)]
-    return array[np.ix_(*kept)]
+    for axis in reversed(SPATIAL_AXES):  # one at a time takes a fraction of the time
+        array = array.take(nearest_voxels(array.shape[axis], int(size[axis])), axis)
+    return array
 
 
 def _start_and_extent(box: tuple[slice, ...]) -> Pair:

@@ -6,6 +6,9 @@ differently; tests compare what is drawn. TensorFlow is imported when a dataset 
 
 from __future__ import annotations
 
+import atexit
+import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,11 +17,50 @@ import numpy as np
 from nnunet_lib.loading.cases import CaseFiles, check_cases, check_shard, read, training_order
 from nnunet_lib.loading.patches import Pair, benchmark_patch, training_patch
 from nnunet_lib.loading.settings import LoaderSettings
+from nnunet_lib.parallel import ONE_THREAD
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 Shape = tuple[int | None, ...]
+
+AHEAD = 2
+"""Batches that lie ready, so that a thread need not wait until the next is asked for."""
+QUIET = 0.1
+"""Seconds without a call after which no other is on its way."""
+LONGEST_WAIT = 10.0
+"""Seconds to wait for that, in case another thread goes on asking for batches."""
+
+
+class _Calls:
+    """Counts the calls that TensorFlow's threads make into Python; enter it in each of them.
+
+    One that the end of Python meets half-way never returns. TensorFlow waits for it when an
+    iterator that a script has kept is taken down, so that the process would never end.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running = self._begun = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._running, self._begun = self._running + 1, self._begun + 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._running -= 1
+
+    def wait_for_the_last(self) -> None:
+        """Return when all that iterators make ahead of time is made."""
+        deadline, begun = time.monotonic() + LONGEST_WAIT, -1
+        while (self._running or self._begun != begun) and time.monotonic() < deadline:
+            begun = self._begun
+            time.sleep(QUIET)
+
+
+_CALLS = _Calls()
+atexit.register(_CALLS.wait_for_the_last)
 
 
 def training_batches(
@@ -38,7 +80,8 @@ def training_batches(
     drawn = [cases[index] for index in order for _ in range(settings.patches_per_volume)]
 
     def draw(number: int) -> Pair:
-        random = np.random.default_rng([settings.seed, epoch, shard_id, number])
+        seed = [settings.seed, epoch, shard_id, number]
+        random = np.random.Generator(np.random.SFC64(seed))  # draws noise quicker than the default
         return training_patch(drawn[number % len(drawn)], settings, random)
 
     return _endless(draw, settings, channels)
@@ -94,9 +137,15 @@ def _batches(
     """What `make` gives for each number, on the CPU, in order and ahead of time."""
     import tensorflow as tf
 
-    def make_one(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, label = tf.numpy_function(make, [number], (tf.float32, tf.uint8))
-        return tf.ensure_shape(image, (*size, channels)), tf.ensure_shape(label, (*size, 1))
+    def make_batch(batch: np.ndarray) -> Pair:
+        with _CALLS, ONE_THREAD:
+            images, labels = zip(*map(make, batch.tolist()), strict=True)
+            return np.stack(images), np.stack(labels)
 
-    patches = numbers.map(make_one, num_parallel_calls=threads, deterministic=True)
-    return patches.batch(batch_size, drop_remainder=True).prefetch(1)
+    def as_tensors(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, label = tf.numpy_function(make_batch, [batch], (tf.float32, tf.uint8))
+        shape = (batch_size, *size)
+        return tf.ensure_shape(image, (*shape, channels)), tf.ensure_shape(label, (*shape, 1))
+
+    batches = numbers.batch(batch_size, drop_remainder=True)
+    return batches.map(as_tensors, num_parallel_calls=threads, deterministic=True).prefetch(AHEAD)

@@ -54,6 +54,26 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> CaseFiles:
     return case
 
 
+def test_a_script_that_keeps_an_iterator_comes_to_its_end(scene: CaseFiles) -> None:
+    """TensorFlow's threads are in Python when the script ends: TensorFlow would wait for ever."""
+    program = f"""
+from pathlib import Path
+from nnunet_lib.loading import CaseFiles, LoaderSettings, training_batches
+
+case = CaseFiles(Path({str(scene.image)!r}), Path({str(scene.label)!r}))
+settings = LoaderSettings(batch_size=50, patch_size=(9, 9, 9), threads=4)
+batches = iter(training_batches([case], settings, loader="tf"))
+next(batches)
+print("done")
+"""
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.stdout == "done\n"
+        assert done.returncode == 0
+
+
 def labelled(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Whether a patch shows class 1, and class 2."""
     return np.stack([(labels == value).any(axis=(1, 2, 3)) for value in (1, 2)])
