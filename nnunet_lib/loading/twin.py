@@ -101,9 +101,7 @@ def evaluation_batches(
     shard = cases[shard_id::number_of_shards]
 
     def load(number: int) -> Pair:
-        case = shard[number]
-        image, label = (np.array(read(path)) for path in (case.image, case.label))
-        return image, label
+        return read(shard[number].image), read(shard[number].label)
 
     numbers = tf.data.Dataset.range(len(shard))
     return _batches(numbers, load, threads, 1, (None, None, None), channels)
