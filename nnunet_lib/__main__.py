@@ -6,7 +6,7 @@ import sys
 from nnunet_lib.cli import main
 
 if __name__ == "__main__":
-    # What a cluster's queue sends when time is up ends a command as Ctrl-C does: nothing half-
-    # written stays behind.
+    # What a cluster's queue sends when time is up ends a command as Ctrl-C does, which leaves
+    # nothing half-written behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

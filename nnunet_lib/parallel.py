@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -160,7 +161,7 @@ def _feed(
         if len(running) == limit:
             _collect(running, results, advance)
         # A process that starts here inherits the mask: Ctrl-C while it imports goes to us alone.
-        with _interrupts(signal.SIG_BLOCK):
+        with _interrupts(blocked=True):
             running[pool.submit(_in_worker, function, task)] = index
     while running:
         _collect(running, results, advance)
@@ -187,13 +188,17 @@ def _in_worker(function: Callable[[Task], Result], task: Task) -> Result:
     """Call `function` in a worker process, where Ctrl-C ends the task and not the process."""
     if _stop is not None and _stop.is_set():
         raise KeyboardInterrupt
-    with _interrupts(signal.SIG_UNBLOCK):
+    with _interrupts(blocked=False):
         return _with_one_thread(function, task)
 
 
 @contextmanager
-def _interrupts(how: int) -> Iterator[None]:
+def _interrupts(*, blocked: bool) -> Iterator[None]:
     """Block Ctrl-C, or let it through; one that comes while it is blocked waits."""
+    if sys.platform == "win32":  # which knows nothing of the kind
+        yield
+        return
+    how = signal.SIG_BLOCK if blocked else signal.SIG_UNBLOCK
     before = signal.pthread_sigmask(how, {signal.SIGINT})
     try:
         yield

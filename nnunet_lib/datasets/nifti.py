@@ -336,7 +336,9 @@ def _placement(raw: Any, scale: np.ndarray) -> Placement:
     sform, sform_code = raw.get_sform(coded=True)
     try:
         qform, qform_code = raw.get_qform(coded=True)
-    except HeaderDataError:  # a quaternion that is none, beside an sform, which is then followed
+    except (HeaderDataError, ValueError):  # a quaternion that is none, beside an sform
+        qform, qform_code = None, 0
+    if qform is not None and not np.isfinite(qform).all():
         qform, qform_code = None, 0
     return Placement(
         None if sform is None else scale @ sform,

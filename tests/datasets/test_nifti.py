@@ -20,6 +20,12 @@ OBLIQUE = np.array([[-0.8, 0.6, 0, 3], [0.6, 0.8, 0, -4], [0, 0, 3, 5], [0, 0, 0
 SHEARED = np.array([[1, 0.3, 0, 3], [0, 2, 0.1, -4], [0, 0, 3, 5], [0, 0, 0, 1.0]])
 
 
+def read_raw(path):
+    """A header as it is in the file; to load the image would mend it."""
+    with path.open("rb") as stream:
+        return nib.Nifti1Header.from_fileobj(stream, check=False)
+
+
 def test_axes_are_reversed_and_channels_come_last(tmp_path, write_nifti, affine):
     data = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)  # i, j, k, channel
     volume = read_volume([write_nifti(tmp_path / "a.nii.gz", data, affine)])
@@ -242,23 +248,45 @@ def test_what_belongs_to_an_image_lies_where_any_program_sees_the_image(
     qform[:3] /= 1000 if unit == 1 else 1
 
     def place(header):
+        header["pixdim"][1:4] = qform.diagonal()[:3]
         header.set_sform(sform if codes[0] else None, codes[0])
         header.set_qform(qform if codes[1] else None, codes[1])
         header["xyzt_units"] = unit
 
-    source = write_nifti(tmp_path / "a.nii.gz", np.zeros((4, 5, 6), np.float32), change=place)
+    source = write_nifti(tmp_path / "a.nii.gz", np.zeros((4, 5, 6), np.float32), None, place)
     volume = read_volume([source])
     write_label(tmp_path / "label.nii.gz", np.zeros((6, 5, 4)), volume.affine, volume.placement)
     scale = np.diag([1000.0] * 3 + [1.0]) if unit == 1 else np.eye(4)
     image, label = (nib.load(tmp_path / name) for name in ("a.nii.gz", "label.nii.gz"))
-    for form in ("get_sform", "get_qform"):
+    for form, wanted in zip(("get_sform", "get_qform"), codes, strict=True):
         expected, code = getattr(image, form)(coded=True)
+        assert code == wanted
         found, found_code = getattr(label, form)(coded=True)
         assert (found_code, found is None) == (code, expected is None)
         if expected is not None:
             np.testing.assert_allclose(found, scale @ expected, atol=1e-4)
     np.testing.assert_allclose(read_header(tmp_path / "label.nii.gz").spacing, volume.spacing)
     np.testing.assert_allclose(label.affine, volume.affine, atol=1e-5)
+
+
+@pytest.mark.parametrize("quaternion", [(1.0, 1.0, 1.0), (np.nan, 0.0, 0.0)])
+def test_a_qform_that_is_none_is_left_out_where_there_is_an_sform(
+    tmp_path, write_nifti, quaternion
+):
+    def spoil(header):
+        header.set_sform(OBLIQUE, 2)
+        header["pixdim"][1:4] = 1, 1, 3
+        header["qform_code"] = 1
+        header["quatern_b"], header["quatern_c"], header["quatern_d"] = quaternion
+
+    source = write_nifti(tmp_path / "a.nii", np.zeros((4, 5, 6), np.float32), None, spoil)
+    assert read_raw(source)["qform_code"] == 1
+    volume = read_volume([source])
+    np.testing.assert_allclose(volume.affine, OBLIQUE, rtol=1e-6)
+    write_label(tmp_path / "label.nii", np.zeros((6, 5, 4)), volume.affine, volume.placement)
+    header = nib.load(tmp_path / "label.nii").header
+    assert (header["sform_code"], header["qform_code"]) == (2, 0)
+    np.testing.assert_allclose(header.get_sform(), OBLIQUE, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16])
