@@ -60,20 +60,30 @@ def cases(number: str) -> Work:
 
 def ranks(number: str) -> Work:
     """Training steps of that many Horovod ranks with one thread and one batch each."""
-    return _steps(int(number), together=True)
+    return _steps(int(number), inputs.BATCH)
 
 
 def apart(number: str) -> Work:
     """The same steps by that many processes that train on their own, all at once."""
-    return _steps(int(number), together=False)
+    return _steps(int(number), inputs.BATCH, together=False)
 
 
-def _steps(processes: int, together: bool) -> Work:
+def ranks_planned(number: str) -> Work:
+    """As `ranks`, at the batch that nnU-Net plans."""
+    return _steps(int(number), inputs.PLANNED_BATCH)
+
+
+def apart_planned(number: str) -> Work:
+    """As `apart`, at the batch that nnU-Net plans."""
+    return _steps(int(number), inputs.PLANNED_BATCH, together=False)
+
+
+def _steps(processes: int, batch: int, *, together: bool = True) -> Work:
     from nnunet_lib.distributed import launch
 
     single = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
     os.environ.update(dict.fromkeys(single, "1"), PYTHONPATH=os.getcwd())
-    start = partial(launch, take_steps, together, processes=processes)
+    start = partial(launch, take_steps, together, batch, processes=processes)
 
     def work() -> Reported:
         answers = start()
@@ -82,14 +92,14 @@ def _steps(processes: int, together: bool) -> Work:
     return work
 
 
-def take_steps(together: bool) -> tuple[float, int]:
+def take_steps(together: bool, batch: int) -> tuple[float, int]:
     """What a rank does: seconds of a step, and its memory at its largest."""
     from nnunet_lib.distributed import ALONE, join
 
     group = join()  # before TensorFlow does any work
     from benchmarks.speed.ours import training_step
 
-    step = training_step(group if together else ALONE)
+    step = training_step(group if together else ALONE, batch)
     step()
     seconds = []
     for _ in range(STEPS):

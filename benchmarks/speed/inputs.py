@@ -13,6 +13,8 @@ import numpy as np
 
 PATCH = (40, 56, 40)
 BATCH = 2
+PLANNED_BATCH = 9
+"""What nnU-Net plans for this network and patch: they are those of its plan for Hippocampus."""
 CLASSES = 3
 FILTERS = (32, 64, 128, 256)
 """The network of the pairs: 4 stages, two 3x3x3 convolutions each, instance norm, leaky ReLU."""

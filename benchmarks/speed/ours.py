@@ -46,12 +46,12 @@ HALF = InferenceSettings(overlap=0.5, window_batch_size=1)
 ZEROS = np.zeros((1, *inputs.PATCH, inputs.CLASSES), np.float32)
 
 
-def training_step(ranks: Ranks = ALONE) -> Work:
+def training_step(ranks: Ranks = ALONE, batch: int = inputs.BATCH) -> Work:
     """Forward, deep supervision, backward, clipping, Adam."""
     settings, model = TrainingSettings(), build_unet(PLAN)
     step = make_step(model, make_optimiser(settings), PLAN, settings, ranks)
-    image = tf.constant(inputs.noise(inputs.BATCH, *inputs.PATCH, 1))
-    label = tf.constant(inputs.labels(inputs.BATCH, *inputs.PATCH, 1))
+    image = tf.constant(inputs.noise(batch, *inputs.PATCH, 1))
+    label = tf.constant(inputs.labels(batch, *inputs.PATCH, 1))
     return lambda: float(step(image, label))
 
 

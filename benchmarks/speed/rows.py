@@ -187,6 +187,21 @@ def _growing(
     return Row(name, title, (*sides, *beside), 3, figures, growth=Growth(over, numbers))
 
 
+_SHARED = (
+    Goal(
+        "work of 2 ranks / twice that of 1",
+        0.9,
+        time_ratio("1", "2"),
+        "Part is the machine's, whose two cores slow each other down: see the next line. The rest "
+        "is Horovod's, whose thread averages 22 MB of gradients a step on the same core",
+        at_least=True,
+    ),
+    Goal(
+        "work of 2 processes that exchange nothing / twice that of 1",
+        None,
+        time_ratio("1", _APART),
+    ),
+)
 _FLOPS = inputs.forward_flops()
 
 ROWS: Sequence[Row] = (
@@ -372,22 +387,20 @@ ROWS: Sequence[Row] = (
         "ranks",
         {"1": 1, "2": 2},
         (None, None),
-        (
-            Goal(
-                "work of 2 ranks / twice that of 1",
-                0.9,
-                time_ratio("1", "2"),
-                "Part is the machine's, whose two cores slow each other down: see the next line. "
-                "The rest is Horovod's, whose thread averages 22 MB of gradients a step on the "
-                "same core",
-                at_least=True,
-            ),
-            Goal(
-                "work of 2 processes that exchange nothing / twice that of 1",
-                None,
-                time_ratio("1", _APART),
-            ),
-        ),
+        _SHARED,
         (Side(_APART, "benchmarks.speed.growing:apart:2"),),
+    ),
+    Row(
+        "ranks-planned",
+        f"the steps of the row ranks, of {inputs.BATCH} patches a rank, with the "
+        f"{inputs.PLANNED_BATCH} that nnU-Net plans for this network: the gradients to exchange "
+        "are as many",
+        (
+            Side("1", "benchmarks.speed.growing:ranks_planned:1"),
+            Side("2", "benchmarks.speed.growing:ranks_planned:2"),
+            Side(_APART, "benchmarks.speed.growing:apart_planned:2"),
+        ),
+        3,
+        _SHARED,
     ),
 )

@@ -53,7 +53,7 @@ class _Calls:
 
     def wait_for_the_last(self) -> None:
         """Return when all that iterators make ahead of time is made."""
-        deadline, begun = time.monotonic() + LONGEST_WAIT, -1
+        deadline, begun = time.monotonic() + LONGEST_WAIT, 0
         while (self._running or self._begun != begun) and time.monotonic() < deadline:
             begun = self._begun
             time.sleep(QUIET)
