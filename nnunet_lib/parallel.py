@@ -160,8 +160,9 @@ def _feed(
     for index, task in enumerate(tasks):
         if len(running) == limit:
             _collect(running, results, advance)
-        # A process that starts here inherits the mask: Ctrl-C while it imports goes to us alone.
-        with _interrupts(blocked=True):
+        # A process that starts here inherits the mask: Ctrl-C while it imports goes to us alone,
+        # who must not leave it half-started.
+        with _put_off(), _interrupts(blocked=True):
             running[pool.submit(_in_worker, function, task)] = index
     while running:
         _collect(running, results, advance)
@@ -190,6 +191,22 @@ def _in_worker(function: Callable[[Task], Result], task: Task) -> Result:
         raise KeyboardInterrupt
     with _interrupts(blocked=False):
         return _with_one_thread(function, task)
+
+
+@contextmanager
+def _put_off() -> Iterator[None]:
+    """Let Ctrl-C wait until the end. To block it is not enough: any other thread may take it."""
+    if threading.current_thread() is not threading.main_thread():  # which alone acts on it
+        yield
+        return
+    late: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: late.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        for number in late[:1]:
+            signal.raise_signal(number)
 
 
 @contextmanager

@@ -183,10 +183,15 @@ def test_an_interruption_while_options_are_read_is_told_in_words(
 
 
 def _started(program: str, place: Path) -> subprocess.Popen[str]:
-    """A script in a process group of its own, so that a test can send signals to all of it."""
+    """A script in a process group of its own, so that a test can send signals to all of it.
+
+    Its coverage is not measured: that warns on the error stream when processes are ended.
+    """
     (place / "script.py").write_text(program)
+    environment = {key: value for key, value in os.environ.items() if "COVERAGE" not in key}
     return subprocess.Popen(
         [sys.executable, str(place / "script.py")],
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
