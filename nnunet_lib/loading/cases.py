@@ -7,7 +7,7 @@ import mmap
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,12 @@ import numpy as np
 
 from nnunet_lib.errors import InputError
 
+Version = tuple[int, int]  # of a file: see `version_of`
+
 # An order this long lets a whole run pass before the loader meets the same order again.
 SHORTEST_ORDER = 1000
+# A process may open 256 files on macOS; on Windows none can be replaced while it is mapped.
+FILES_KEPT_OPEN = 64 if os.name == "posix" else 0
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,13 @@ def read(path: Path) -> np.ndarray:
     two threads parse at once, Python 3.11 now and then ends one of them with a SystemError (CPython
     issue 106905).
     """
-    layout = _layout(path, os.stat(path).st_mtime_ns)
-    with path.open("rb") as stream:  # numpy.memmap would take longer to look at the path
-        mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    return np.ndarray(buffer=mapped, **layout)
+    return _mapped(path, version_of(path))
+
+
+def version_of(path: Path) -> Version:
+    """What changes when a file is written anew, for what is remembered of it."""
+    status = os.stat(path)
+    return status.st_ino, status.st_mtime_ns
 
 
 def training_order(number: int, seed: int, epoch: int, shard_id: int, shards: int) -> list[int]:
@@ -123,9 +130,18 @@ def _header(path: Path, dtype: type[np.generic]) -> tuple[int, ...]:
     return tuple(array.shape)
 
 
+@lru_cache(maxsize=FILES_KEPT_OPEN)  # else every patch pays for its pages being mapped anew
+def _mapped(path: Path, version: Version) -> np.ndarray:
+    """The array in a .npy file, mapped into memory."""
+    layout = _layout(path, version)
+    with path.open("rb") as stream:  # numpy.memmap would take longer to look at the path
+        mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    return np.ndarray(buffer=mapped, **layout)
+
+
 @cache
-def _layout(path: Path, modified: int) -> dict[str, Any]:
-    """What a .npy file's header says; `modified` (ns) makes a file that was rewritten a new one."""
+def _layout(path: Path, version: Version) -> dict[str, Any]:
+    """What a .npy file's header says."""
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     order = "C" if array.flags.c_contiguous else "F"
     return {"dtype": array.dtype, "shape": array.shape, "offset": array.offset, "order": order}

@@ -30,6 +30,29 @@ def test_a_file_that_was_rewritten_is_read_anew(case: CaseFiles) -> None:
     np.testing.assert_array_equal(read(case.image), np.arange(12).reshape(3, 4))
 
 
+def test_a_replaced_file_is_read_anew_though_it_bears_the_same_time(case: CaseFiles) -> None:
+    assert read(case.label).max() == 0
+    replaced = case.label.with_name("other.npy")
+    np.save(replaced, np.ones((*SHAPE, 1), np.uint8))
+    written = case.label.stat().st_mtime_ns
+    os.utime(replaced, ns=(written, written))
+    os.replace(replaced, case.label)
+    assert read(case.label).min() == 1
+
+
+def test_no_more_files_stay_open_than_a_process_may_open(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="Windows knows no such limit")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    paths = [tmp_path / f"{number}.npy" for number in range(400)]
+    for path in paths:
+        np.save(path, np.zeros((2, 2, 2, 1), np.uint8))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limit[1]))
+    try:
+        assert sum(int(read(path).sum()) for path in paths) == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+
 def test_a_case_smaller_than_the_patch_is_refused_with_its_remedy(case: CaseFiles) -> None:
     with pytest.raises(InputError, match=r"a_image.*fewer than the patch.*Preprocess again"):
         check_cases([case], (6, 9, 7))

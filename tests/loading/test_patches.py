@@ -9,7 +9,7 @@ from nnunet_lib.loading.patches import along_each_axis, blur, normal_noise, resi
 SIGMA = 1.2
 
 
-@pytest.mark.parametrize("shape", [(9, 11, 13, 1), (1, 11, 13, 2), (4, 3, 2, 3)])
+@pytest.mark.parametrize("shape", [(9, 11, 13, 1), (1, 11, 13, 2), (4, 3, 2, 3), (5, 17, 40, 2)])
 @pytest.mark.parametrize("apart", [False, True])
 def test_blur_is_scipys_also_where_it_reaches_beyond_the_patch(
     shape: tuple[int, ...], apart: bool
@@ -34,6 +34,22 @@ def test_each_axis_has_its_matrix_and_channels_are_kept_apart(channels: int) -> 
     np.testing.assert_array_equal(
         along_each_axis([z, y, x], turned), along_each_axis([z, y, x], turned.copy())
     )
+
+
+def test_only_what_is_zero_is_left_out_of_a_matrix() -> None:
+    random = np.random.default_rng(6)
+    image = random.normal(size=(37, 20, 33, 2)).astype(np.float32)
+    sizes = ((50, 37), (16, 20), (17, 33))
+    full = [random.normal(size=size).astype(np.float32) for size in sizes]
+    for matrices in (full, [near_the_diagonal(matrix) for matrix in full]):
+        expected = np.einsum("zd,yh,xw,dhwc->zyxc", *matrices, image)
+        np.testing.assert_allclose(along_each_axis(matrices, image), expected, atol=1e-3)
+
+
+def near_the_diagonal(matrix: np.ndarray) -> np.ndarray:
+    """A matrix (n, m) with zeros three columns and more from its diagonal."""
+    row, column = np.indices(matrix.shape)
+    return np.where(np.abs(row * matrix.shape[1] / len(matrix) - column) < 3, matrix, 0)
 
 
 def test_nearest_takes_whole_planes() -> None:

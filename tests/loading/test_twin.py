@@ -21,6 +21,7 @@ from nnunet_lib.loading import (
     evaluation_batches,
     training_batches,
 )
+from nnunet_lib.loading.twin import stack
 
 OFF = AugmentationSettings(
     zoom_probability=0.0,
@@ -199,6 +200,16 @@ def test_the_twin_needs_no_dali(scene: CaseFiles) -> None:
     command = [sys.executable, "-c", TRAIN_WITHOUT_DALI, str(scene.image), str(scene.label)]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert "(2, 4, 5, 6, 4)" in printed
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_a_batch_begins_where_tensorflow_need_not_copy_it(dtype: type[np.generic]) -> None:
+    for size in range(1, 40):
+        arrays = [np.full((size, 3), number, dtype) for number in range(3)]
+        batch = stack([arrays[0], arrays[1], arrays[2][::-1]])
+        assert batch.ctypes.data % 64 == 0
+        assert batch.flags.c_contiguous
+        np.testing.assert_array_equal(batch, np.stack(arrays), strict=True)
 
 
 def test_no_thread_parses_a_header(scene: CaseFiles, monkeypatch: pytest.MonkeyPatch) -> None:
