@@ -23,7 +23,7 @@ _HOW = (
 )
 _TWIN = f"{OURS}, tf.data"
 _BOUND = (
-    "Four runs on an AMD EPYC gave 0.30 to 0.35. A patch takes 1.4 ms of processor time by itself "
+    "Three runs on an AMD EPYC gave 0.30 to 0.35. A patch takes 1.4 ms of processor time by itself "
     "and 2.1 on two threads, which wait for each other 12 times a patch; 0.35 copy it into its "
     "batch, 0.5 multiply by the matrices of zoom and blur, 0.1 draw noise"
 )
