@@ -189,8 +189,13 @@ def _in_worker(function: Callable[[Task], Result], task: Task) -> Result:
     """Call `function` in a worker process, where Ctrl-C ends the task and not the process."""
     if _stop is not None and _stop.is_set():
         raise KeyboardInterrupt
-    with _interrupts(blocked=False):
-        return _with_one_thread(function, task)
+    try:
+        with _interrupts(blocked=False):
+            return _with_one_thread(function, task)
+    except KeyboardInterrupt:
+        if _stop is not None:
+            _stop.set()  # here too: this process may ask for the next task before ours says so
+        raise
 
 
 @contextmanager
