@@ -227,6 +227,39 @@ runpy.run_module("nnunet_lib", run_name="__main__")
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.slow  # worker processes start
+def test_a_worker_begins_nothing_while_its_parent_is_slow_to_heed_ctrl_c(tmp_path: Path) -> None:
+    program = """
+import os, signal, time
+from nnunet_lib.parallel import run_all
+
+def work(seconds):
+    print("working", flush=True)
+    time.sleep(seconds)
+
+def late(*_):
+    time.sleep(3)
+    raise KeyboardInterrupt
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, late)
+    try:
+        run_all(work, [300.0] * 8, 2, "work", progress=False)
+    except KeyboardInterrupt:
+        print("ended", flush=True)
+"""
+    started = _started(program, tmp_path)
+    assert started.stdout is not None
+    assert [started.stdout.readline() for _ in range(2)] == ["working\n"] * 2
+    os.killpg(started.pid, signal.SIGINT)
+    try:
+        rest, _ = started.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(started.pid, signal.SIGKILL)
+        raise
+    assert rest == "ended\n"
+
+
 @pytest.mark.slow  # worker processes start, nine times
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5])
 def test_ctrl_c_while_workers_start_prints_no_traceback(tmp_path: Path, seconds: float) -> None:
