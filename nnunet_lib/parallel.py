@@ -194,7 +194,7 @@ def _in_worker(function: Callable[[Task], Result], task: Task) -> Result:
             return _with_one_thread(function, task)
     except KeyboardInterrupt:
         if _stop is not None:
-            _stop.set()  # here too: this process may ask for the next task before ours says so
+            _stop.set()  # the parent may be slow to say so, and this process begin its next task
         raise
 
 

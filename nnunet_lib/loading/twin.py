@@ -119,7 +119,8 @@ def benchmark_batches(cases: Sequence[CaseFiles], settings: LoaderSettings) -> t
 def stack(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Arrays of one shape and type as one, with an axis in front, that TensorFlow need not copy.
 
-    It takes NumPy's memory as it is only where that begins at a multiple of 64 bytes.
+    It takes NumPy's memory as it is only where that begins at a multiple of 64 bytes: n arrays of
+    `shape` become (n, *shape), of their type.
     """
     shape, dtype = (len(arrays), *arrays[0].shape), arrays[0].dtype
     memory = np.empty(math.prod(shape) * dtype.itemsize + ALIGNMENT, np.uint8)
