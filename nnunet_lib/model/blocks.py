@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from nnunet_lib.model.compute import Precision
+from nnunet_lib.model.convolution import Conv3D
 from nnunet_lib.planning import Norm, Plan
 
 NORM_EPSILON = 1e-5
@@ -214,5 +215,7 @@ class Blocks:
 
 
 def _layer(kind: str, dimensions: int, suffix: str = "") -> type[tf.keras.layers.Layer]:
-    """Keras's layer for that many dimensions, such as Conv3DTranspose."""
+    """The layer for that many dimensions, such as Keras's Conv3DTranspose."""
+    if (kind, dimensions, suffix) == ("Conv", 3, ""):
+        return Conv3D
     return getattr(tf.keras.layers, f"{kind}{dimensions}D{suffix}")

@@ -4,7 +4,8 @@ Taught in lessons 07 and 08.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
 from nnunet_lib.errors import InputError
 
@@ -66,6 +67,16 @@ def prepare(compute: ComputeSettings) -> tuple[str, ...]:
         _quieten_keras(compute.precision)
         _try_convolution(compute)
     return tuple(_weaknesses(compute, _capabilities()))
+
+
+@cache
+def has_avx512() -> bool:
+    """Whether this processor has AVX-512, for which oneDNN has more kernels than for AVX2."""
+    import numpy as np
+
+    show_config: Any = np.show_config  # NumPy's own types know neither this argument nor a result
+    found = show_config("dicts")["SIMD Extensions"]["found"]
+    return any(name.startswith("AVX512") for name in found)
 
 
 def _weaknesses(compute: ComputeSettings, capabilities: dict[str, tuple[int, int]]) -> list[str]:
