@@ -30,7 +30,7 @@ from nnunet_lib.planning import (
     Plan,
     PlannerSettings,
 )
-from nnunet_lib.planning.planner import SMALL_BATCH
+from nnunet_lib.planning.planner import SMALL_BATCH, SMALL_PATCH
 
 Arrays = Mapping[str, np.ndarray]
 REFERENCES = Path(__file__).parent / "references"
@@ -201,7 +201,8 @@ def _default_plans(known: Mapping[str, PlanningProblem], answers: Mapping[str, A
     note = (
         f"By choice: the defaults are for a CPU ({ours.memory_gigabytes:g} GB, "
         f"{ours.base_filters} filters, {SMALL_BATCH[3]} volumes or {SMALL_BATCH[2]} slices a "
-        "batch). `--memory 8 --base-filters 32 --no-small-batches` gives nnU-Net's, as above."
+        f"batch, at most {SMALL_PATCH:g} of a case that would fit). "
+        "`--memory 8 --base-filters 32 --no-small-steps` gives nnU-Net's, as above."
     )
     what = f"patch size by the library's own defaults, of {len(differ)} plans: those that differ"
     return Row(what, "nnunetv2", None, sum(differ), note)
@@ -220,7 +221,7 @@ def _listed(value: Any) -> Any:
 
 def nnunet_settings(dimensions: int) -> PlannerSettings:
     """What nnU-Net assumes: a GPU of 8 GB."""
-    return PlannerSettings(dimensions, memory_gigabytes=8.0, base_filters=32, small_batches=False)
+    return PlannerSettings(dimensions, memory_gigabytes=8.0, base_filters=32, small_steps=False)
 
 
 def planned(problem: PlanningProblem, settings: PlannerSettings) -> dict[str, Any]:

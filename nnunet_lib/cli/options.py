@@ -131,9 +131,10 @@ _ALL = (
     ),
     Option("--memory", "memory_gigabytes", "memory that the network may take", "gigabytes", float),
     Option(
-        "--small-batches",
-        "small_batches",
-        "keep the batch to 2 volumes or 32 slices, for many quick steps on a CPU",
+        "--small-steps",
+        "small_steps",
+        "for many quick steps on a CPU: at most 2 volumes or 32 slices a batch, and where a whole "
+        "case would fit, a volume of 0.8 of it an axis",
         switch=True,
     ),
     Option("--base-filters", "base_filters", "channels of the first stage", "number", int),

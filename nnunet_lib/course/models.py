@@ -107,7 +107,7 @@ def _preprocessed(
         dimensions=dimensions,
         memory_gigabytes=profile.memory_gigabytes,
         base_filters=profile.base_filters,
-        small_batches=profile.small_batches,
+        small_steps=profile.small_steps,
     )
 
     def make(folder: Path) -> None:

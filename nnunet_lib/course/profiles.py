@@ -34,7 +34,7 @@ class Profile:
         fold_epochs: epochs of each fold of lesson 06's cross-validation.
         memory_gigabytes: the planner's budget for one training step; patch and batch follow.
         base_filters: channels of the finest level of the U-Net.
-        small_batches: whether the planner keeps batches small, as suits a CPU.
+        small_steps: whether the planner keeps batches and patches small, as suits a CPU.
         cases_to_predict: how many held-out cases a lesson predicts.
         test_time_augmentation: whether prediction averages over all flips.
         workers: processes that preprocess cases side by side.
@@ -55,7 +55,7 @@ class Profile:
     fold_epochs: int
     memory_gigabytes: float
     base_filters: int
-    small_batches: bool
+    small_steps: bool
     cases_to_predict: int
     test_time_augmentation: bool
     workers: int
@@ -79,7 +79,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             fold_epochs=2,
             memory_gigabytes=0.5,
             base_filters=8,
-            small_batches=True,
+            small_steps=True,
             cases_to_predict=2,
             test_time_augmentation=True,
             workers=1,  # starting a second process takes longer than these few small cases
@@ -100,7 +100,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             fold_epochs=8,
             memory_gigabytes=0.5,
             base_filters=16,
-            small_batches=True,
+            small_steps=True,
             cases_to_predict=8,
             test_time_augmentation=True,
             workers=min(4, os.cpu_count() or 1),
@@ -121,7 +121,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             fold_epochs=40,
             memory_gigabytes=8.0,
             base_filters=32,
-            small_batches=False,
+            small_steps=False,
             cases_to_predict=20,
             test_time_augmentation=True,
             workers=min(8, os.cpu_count() or 1),

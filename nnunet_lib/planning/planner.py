@@ -30,7 +30,8 @@ ANISOTROPY = 3.0  # an axis this many times coarser than the next is treated apa
 MASK_BELOW = 0.75  # relative size after cropping under which statistics stay inside the mask
 DATASET_SHARE = 0.05  # of the dataset's voxels, the most that one batch may hold
 SMALLEST_BATCH = 2
-SMALL_BATCH = {2: 32, 3: 2}  # slices, volumes: what `small_batches` keeps to
+SMALL_BATCH = {2: 32, 3: 2}  # slices, volumes: what `small_steps` keeps to
+SMALL_PATCH = 0.8  # of a whole median case an axis: the same for volumes
 REFERENCE_GIGABYTES = 8.0
 
 
@@ -63,9 +64,10 @@ class PlannerSettings:
         target_spacing: millimetres an axis. In 3D in spatial order (z, y, x); in 2D the two
             axes in the slice.
         batch_size: patches a training step.
-        small_batches: keep the batch to 2 volumes or 32 slices, even where more would fit. A CPU
-            needs proportionally longer for a larger batch, and in the same minutes many small
-            steps are meant to teach more than few large ones (not measured). nnU-Net has this off.
+        small_steps: keep the batch to 2 volumes or 32 slices, and where a whole median case would
+            fit, take a volume of 0.8 of it an axis. A CPU needs proportionally longer for a
+            larger step, and in the same minutes many small steps teach more than few large ones
+            (README has the measurements). nnU-Net has this off.
     """
 
     dimensions: int = 3
@@ -74,7 +76,7 @@ class PlannerSettings:
     patch_size: tuple[int, ...] | None = None
     target_spacing: tuple[float, ...] | None = None
     batch_size: int | None = None
-    small_batches: bool = True
+    small_steps: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what no plan can follow."""
@@ -248,12 +250,26 @@ def _choose_topology(
             "size of at least 8 on every axis, or a finer target spacing."
         )
     shrunk = _shrink(topology, grid, len(fingerprint.labels), settings)
-    if shrunk == topology:
-        return topology, "Patch size: the median case, rounded up to what the network can pool."
-    return shrunk, (
-        "Patch size: as the median case in proportion, as large as "
-        f"{settings.memory_gigabytes:g} GB allow."
-    )
+    if shrunk != topology:
+        return shrunk, (
+            "Patch size: as the median case in proportion, as large as "
+            f"{settings.memory_gigabytes:g} GB allow."
+        )
+    part = _part_of_a_case(topology, grid.spacing)
+    if settings.small_steps and settings.dimensions == 3 and part != topology:
+        return part, (
+            f"Patch size: {times(topology.patch_size)} would fit, a whole median case; at most "
+            f"{SMALL_PATCH:g} of that an axis, for quick steps on a CPU."
+        )
+    return topology, "Patch size: the median case, rounded up to what the network can pool."
+
+
+def _part_of_a_case(topology: Topology, spacing: Sequence[float]) -> Topology:
+    """`SMALL_PATCH` of the patch an axis, rounded down, if the network stays as it is; or all."""
+    steps = divisors(topology.strides)
+    pairs = zip(topology.patch_size, steps, strict=True)
+    part = plan_topology(spacing, [int(SMALL_PATCH * size / step) * step for size, step in pairs])
+    return part if part.strides == topology.strides else topology
 
 
 def _given_topology(grid: _Grid, given: tuple[int, ...]) -> tuple[Topology, str]:
@@ -330,7 +346,7 @@ def _batch_size(
 def _small(batch_size: int, reason: str, settings: PlannerSettings) -> tuple[int, str]:
     """The batch size, kept small for a CPU if the settings say so."""
     limit = SMALL_BATCH[settings.dimensions]
-    if not settings.small_batches or settings.batch_size is not None or batch_size <= limit:
+    if not settings.small_steps or settings.batch_size is not None or batch_size <= limit:
         return batch_size, reason
     return limit, f"Batch size: {batch_size} would fit; kept small, for quick steps on a CPU."
 

@@ -73,7 +73,7 @@ def test_missing_parts_are_refused(make_fingerprint: Maker) -> None:
 def test_the_table_names_every_decision_and_its_reason(make_fingerprint: Maker) -> None:
     plan = make_plan(make_fingerprint(channels=("CT", "T2")), PlannerSettings(base_filters=32))
     text = plan.describe()
-    for part in ("40 x 56 x 40", "1 x 1 x 1 mm", "CT: clip to -41 .. 176", "5 x 7 x 5", "256"):
+    for part in ("32 x 40 x 32", "1 x 1 x 1 mm", "CT: clip to -41 .. 176", "4 x 5 x 4", "256"):
         assert part in text
     assert len(plan.reasons) >= 6
     assert all(reason in text for reason in plan.reasons)

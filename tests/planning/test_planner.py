@@ -32,7 +32,7 @@ SPLEEN = (41, 2, (187, 512, 512), (1.6, 0.79, 0.79))
 # What nnU-Net itself assumes: a GPU of 8 GB.
 NNUNET = {
     dimensions: PlannerSettings(
-        dimensions, memory_gigabytes=8.0, base_filters=32, small_batches=False
+        dimensions, memory_gigabytes=8.0, base_filters=32, small_steps=False
     )
     for dimensions in (2, 3)
 }
@@ -269,28 +269,65 @@ def test_memory_too_small_for_a_network_is_refused(
 def test_the_patch_is_no_larger_than_the_median_case(make_fingerprint: Maker) -> None:
     shapes = ((64, 64, 64), (64, 64, 64), (256, 256, 256))
     fingerprint = replace(make_fingerprint(cases=3), shapes=shapes)
-    plan = make_plan(fingerprint, PlannerSettings(memory_gigabytes=1000))
-    assert plan.patch_size == (64, 64, 64)
+    settings = PlannerSettings(memory_gigabytes=1000, small_steps=False)
+    assert make_plan(fingerprint, settings).patch_size == (64, 64, 64)
 
 
 def test_a_batch_is_at_most_a_twentieth_of_the_dataset(make_fingerprint: Maker) -> None:
     plan = make_plan(
-        make_fingerprint(cases=100), PlannerSettings(memory_gigabytes=1000, small_batches=False)
+        make_fingerprint(cases=100), PlannerSettings(memory_gigabytes=1000, small_steps=False)
     )
     share = plan.batch_size * math.prod(plan.patch_size) / (100 * math.prod((36, 50, 35)))
     assert share == pytest.approx(0.05, rel=0.15)
 
 
-@pytest.mark.parametrize(("dimensions", "small"), [(2, 32), (3, 2)])
-def test_small_batches_change_the_batch_alone(
-    make_fingerprint: Maker, dimensions: int, small: int
+@pytest.mark.parametrize(
+    ("shape", "spacing", "patch_size", "whole"),
+    [
+        ((36, 50, 35), (1.0, 1.0, 1.0), (32, 40, 32), (40, 56, 40)),
+        ((20, 100, 100), (5.0, 1.0, 1.0), (16, 80, 80), (20, 112, 112)),
+        ((20, 60, 60), (5.0, 1.0, 1.0), (20, 64, 64), (20, 64, 64)),  # less would cost a stage
+    ],
+)
+def test_small_steps_take_a_part_of_a_case_that_would_fit(
+    make_fingerprint: Maker,
+    shape: tuple[int, ...],
+    spacing: tuple[float, ...],
+    patch_size: tuple[int, ...],
+    whole: tuple[int, ...],
+) -> None:
+    fingerprint = make_fingerprint(shape, spacing)
+    small, large = (
+        make_plan(fingerprint, PlannerSettings(memory_gigabytes=1000, small_steps=chosen))
+        for chosen in (True, False)
+    )
+    assert (small.patch_size, large.patch_size) == (patch_size, whole)
+    assert (small.strides, small.kernels) == (large.strides, large.kernels)
+    assert (f"{whole[0]} x {whole[1]} x {whole[2]} would fit" in str(small.reasons)) == (
+        patch_size != whole
+    )
+
+
+def test_small_steps_leave_a_patch_that_memory_bounds(make_fingerprint: Maker) -> None:
+    fingerprint = make_fingerprint((200, 200, 200))
+    small, large = (
+        make_plan(fingerprint, PlannerSettings(small_steps=chosen)) for chosen in (True, False)
+    )
+    assert small.patch_size == large.patch_size < (200, 200, 200)
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "patch_size", "small"), [(2, (56, 40), 32), (3, (40, 56, 40), 2)]
+)
+def test_small_steps_change_the_batch_alone_of_a_given_patch(
+    make_fingerprint: Maker, dimensions: int, patch_size: tuple[int, ...], small: int
 ) -> None:
     fingerprint = make_fingerprint(cases=200)
-    nnunet = NNUNET[dimensions]
-    large, kept = (make_plan(fingerprint, replace(nnunet, small_batches=s)) for s in (False, True))
+    nnunet = replace(NNUNET[dimensions], patch_size=patch_size)
+    large, kept = (make_plan(fingerprint, replace(nnunet, small_steps=s)) for s in (False, True))
     assert (kept.batch_size, large.batch_size > small) == (small, True)
     assert replace(kept, batch_size=large.batch_size, reasons=large.reasons) == large
-    given = replace(nnunet, small_batches=True, batch_size=50)
+    given = replace(nnunet, small_steps=True, batch_size=50)
     assert make_plan(fingerprint, given).batch_size == 50
 
 

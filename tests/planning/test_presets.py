@@ -176,7 +176,7 @@ def test_images_of_another_kind_are_refused(
         ("target_spacing", (1.0, 1.0, 1.0)),
         ("memory_gigabytes", 8.0),
         ("base_filters", 24),
-        ("small_batches", False),
+        ("small_steps", False),
     ],
 )
 def test_what_the_preset_decides_cannot_be_given_and_ignored(

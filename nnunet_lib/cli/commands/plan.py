@@ -25,7 +25,7 @@ def _options(parser: Parser) -> None:
             "--memory",
             "--base-filters",
             "--batch-size",
-            "--small-batches",
+            "--small-steps",
         ),
     )
 

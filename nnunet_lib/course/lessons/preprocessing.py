@@ -48,7 +48,7 @@ INTERIOR = 6  # voxels from a face after which a spline no longer feels it
 NEARLY = 0.05  # voxels from halfway between two, within which either may be the nearest
 NNUNET = {
     dimensions: PlannerSettings(
-        dimensions, memory_gigabytes=8.0, base_filters=32, small_batches=False
+        dimensions, memory_gigabytes=8.0, base_filters=32, small_steps=False
     )
     for dimensions in (2, 3)
 }
