@@ -48,12 +48,12 @@ def main() -> None:
     chosen = _options()
     if not PEERS.exists():
         raise SystemExit(f"{PEERS} is not there. 'make bench' makes it.")
-    old = _old_values(about := _about_this_run(), set(ROW_NAMES) <= set(chosen.rows))
+    old = _old_values(about := _about_this_run(), chosen.rows)
     dataset = chosen.dataset or find_dataset(Path("data"))
     last = _last_figures(about["machine"])
     found = parity.compare(dataset) if PARITY in chosen.rows else []
     rows = _rows(chosen.rows, dataset)
-    values, failed = _measure_all(rows, {**about, "rows": old}, last, chosen.turns)
+    values, failed = _measure_all(rows, old, last, chosen.turns)
     worse = [f"{PARITY}: {row.quantity} is {row.worst:.3g}." for row in found if not row.held]
     worse += [*failed, *drops(rows, _figures(values, [row.name for row in rows]), last)]
     if worse:
@@ -115,21 +115,25 @@ def _about_this_run() -> dict[str, Any]:
     return {"machine": machine(), "versions": _versions()}
 
 
-def _old_values(about: Mapping[str, Any], all_rows: bool) -> dict[str, Any]:
-    """The rows that an earlier run has left, which stay where they are not measured now.
+def _old_values(about: Mapping[str, Any], chosen: Sequence[str]) -> dict[str, Any]:
+    """What an earlier run has left, whose rows stay where they are not measured now.
+
+    Whether results agree is no machine's, so that it alone is written below any table.
 
     Raises:
         SystemExit: if a few rows were to take the place of another machine's whole table.
     """
     old: dict[str, Any] = read_json(RESULTS) if RESULTS.exists() else {"rows": {}, **about}
+    if list(chosen) == [PARITY]:
+        return old
     if old["machine"] == about["machine"]:
-        return dict(old["rows"])
-    if not all_rows:
+        return {**about, "rows": dict(old["rows"])}
+    if not set(ROW_NAMES) <= set(chosen):
         raise SystemExit(
             f"{RESULTS}: holds the figures of another machine ({old['machine']}), which cannot "
             "stand beside this one's. Measure all rows, or move the file away."
         )
-    return {}
+    return {**about, "rows": {}}
 
 
 def _last_figures(this_machine: str) -> dict[str, dict[str, float]]:

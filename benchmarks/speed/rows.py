@@ -224,7 +224,7 @@ ROWS: Sequence[Row] = (
                 time_ratio(OURS, _PLAIN, _DYN),
                 "During 96% of a step at least one convolution runs, in oneDNN's kernels; norms, "
                 "activations and the loss run beside those of the other case. Six runs on an AMD "
-                "EPYC gave 0.70 to 0.80, as the peers' time varies by a tenth",
+                "EPYC with AVX-512 gave 0.70 to 0.80, as the peers' time varies by a tenth",
             ),
             Goal(_PEAK_TEXT, None, share_of_peak(OURS, 3 * _FLOPS)),
         ),

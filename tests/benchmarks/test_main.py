@@ -59,6 +59,15 @@ def test_a_few_rows_do_not_replace_another_machine_s_table(run, tmp_path, monkey
     assert values["machine"] == "Another processor"
 
 
+def test_whether_results_agree_may_stand_below_another_machine_s_table(run, tmp_path, monkeypatch):
+    values = run("first", "second")
+    monkeypatch.setattr(command, "machine", lambda: "Another processor")
+    monkeypatch.setattr(command.parity, "compare", lambda _: [])
+    (tmp_path / "RESULTS.md").unlink()
+    assert run("parity") == values
+    assert HERE in (tmp_path / "RESULTS.md").read_text()
+
+
 def test_a_drop_against_the_last_run_here_fails_and_stands_in_the_page(run, tmp_path, monkeypatch):
     last = {"machine": HERE, "rows": {"first": {"figures": {"seconds": 2.0}}}}
     monkeypatch.setattr(command, "committed", lambda: last)
