@@ -8,7 +8,13 @@ import pytest
 
 from nnunet_lib.datasets import Case, Dataset, write_label, write_volume
 from nnunet_lib.errors import InputError
-from nnunet_lib.planning import Fingerprint, compute_fingerprint, make_plan, plan_dataset
+from nnunet_lib.planning import (
+    Fingerprint,
+    PlannerSettings,
+    compute_fingerprint,
+    make_plan,
+    plan_dataset,
+)
 
 
 def write_dataset(root: Path, cases: list[tuple[np.ndarray, np.ndarray]]) -> Dataset:
@@ -121,7 +127,8 @@ def test_a_dataset_without_cases_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.real_data
 def test_the_real_hippocampus_has_the_published_plan(real_dataset_path: Path) -> None:
-    fingerprint, plan = plan_dataset(Dataset.open(real_dataset_path))
+    settings = PlannerSettings(small_steps=False)
+    fingerprint, plan = plan_dataset(Dataset.open(real_dataset_path), settings)
     assert fingerprint.median_relative_size == pytest.approx(1.0, abs=0.01)
     assert plan.patch_size == (40, 56, 40)
     assert plan.target_spacing == (1.0, 1.0, 1.0)

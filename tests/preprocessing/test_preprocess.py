@@ -28,7 +28,7 @@ Planned = tuple[Dataset, Fingerprint, Plan]
 def planned(phantom_path: Path) -> Planned:
     """The phantom with a plan whose patch is larger than some of its cases."""
     dataset = Dataset.open(phantom_path)
-    fingerprint, plan = plan_dataset(dataset)
+    fingerprint, plan = plan_dataset(dataset, PlannerSettings(small_steps=False))
     return dataset, fingerprint, plan
 
 
