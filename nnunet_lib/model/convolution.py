@@ -29,11 +29,10 @@ class Conv3D(tf.keras.layers.Conv3D):
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Convolve (batch, *spatial, channels), without the bias: Keras calls this."""
-        channels = channels_at_once(self.kernel_size, inputs.shape[1:])
-        padded = self.padding == "same" and set(self.strides + self.dilation_rate) == {1}
-        if not (padded and channels < inputs.shape[-1] and _by_matrices(inputs)):
-            return super().convolution_op(inputs, kernel)
-        return in_parts(channels)(inputs, kernel)
+        plain = set(self.strides + self.dilation_rate) == {1} and self.groups == 1
+        if plain and self.padding == "same" and _by_matrices(inputs):
+            return in_parts(channels_at_once(self.kernel_size, inputs.shape[1:]))(inputs, kernel)
+        return super().convolution_op(inputs, kernel)
 
 
 def channels_at_once(kernel: Sequence[int], shape: Sequence[int]) -> int:
@@ -80,6 +79,10 @@ def in_parts(channels: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
 
 
 def _by_matrices(inputs: tf.Tensor) -> bool:
-    """Whether oneDNN multiplies matrices for the gradient: float32, on a CPU without AVX-512."""
+    """Whether oneDNN multiplies matrices for the gradient: float32, on a CPU without AVX-512.
+
+    And whether their size is known, which depends on that of the patch.
+    """
     on_cpu = not tf.config.get_visible_devices("GPU")
-    return on_cpu and inputs.dtype == tf.float32 and not has_avx512()
+    known = inputs.dtype == tf.float32 and None not in inputs.shape[1:]
+    return on_cpu and known and not has_avx512()

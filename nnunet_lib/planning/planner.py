@@ -31,7 +31,7 @@ MASK_BELOW = 0.75  # relative size after cropping under which statistics stay in
 DATASET_SHARE = 0.05  # of the dataset's voxels, the most that one batch may hold
 SMALLEST_BATCH = 2
 SMALL_BATCH = {2: 32, 3: 2}  # slices, volumes: what `small_steps` keeps to
-SMALL_PATCH = 0.8  # of a whole median case an axis: the same for volumes
+SMALL_PATCH = 0.8  # of a whole median case an axis: volumes alone, likewise
 REFERENCE_GIGABYTES = 8.0
 
 
