@@ -2,6 +2,8 @@
 
 python -m benchmarks                      all rows, as `make bench` does
 python -m benchmarks --rows forward step  these alone; the others keep their last figures
+
+Figures of other machines stay beside this one's.
 """
 
 import argparse
@@ -10,7 +12,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +50,13 @@ def main() -> None:
     chosen = _options()
     if not PEERS.exists():
         raise SystemExit(f"{PEERS} is not there. 'make bench' makes it.")
-    old = _old_values(about := _about_this_run(), chosen.rows)
     dataset = chosen.dataset or find_dataset(Path("data"))
-    last = _last_figures(about["machine"])
+    last = _last_figures(machine())
     found = parity.compare(dataset) if PARITY in chosen.rows else []
     rows = _rows(chosen.rows, dataset)
-    values, failed = _measure_all(rows, old, last, chosen.turns)
+    figures, failed = _measure_all(rows, last, chosen.turns)
     worse = [f"{PARITY}: {row.quantity} is {row.worst:.3g}." for row in found if not row.held]
-    worse += [*failed, *drops(rows, _figures(values, [row.name for row in rows]), last)]
+    worse += [*failed, *drops(rows, figures, last)]
     if worse:
         raise SystemExit("Worse than the last committed run or than a bound:\n" + "\n".join(worse))
 
@@ -83,23 +84,33 @@ def _rows(names: Sequence[str], dataset: Path | None) -> tuple[Row, ...]:
 
 
 def _measure_all(
-    rows: Sequence[Row],
-    values: dict[str, Any],
-    last: Mapping[str, Mapping[str, float]],
-    turns: int | None,
-) -> tuple[dict[str, Any], list[str]]:
-    """The values with what these rows now have, written after each; and which rows failed."""
-    failed = []
+    rows: Sequence[Row], last: Mapping[str, Mapping[str, float]], turns: int | None
+) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """The figures of these rows, which are written after each; and which rows failed."""
+    figures, failed = {}, []
     for row in rows:
         try:
             measured = _measure(row, turns or row.turns, last.get(row.name, {}))
         except WorkerError as error:
             failed.append(f"{row.name}: {error}")
             continue
-        values = {**values, "rows": {**values["rows"], row.name: measured}}
-        write_json(RESULTS, values)
-    write_page(values)
-    return values, failed
+        figures[row.name] = measured["figures"]
+        _keep(row.name, measured)
+    write_page(_tables())
+    return figures, failed
+
+
+def _keep(name: str, measured: Mapping[str, Any]) -> None:
+    """Write a row into this machine's table; other rows and other machines keep theirs."""
+    tables = _tables()
+    rows = tables.get(machine(), {"rows": {}})["rows"]
+    tables[machine()] = {"versions": _versions(), "rows": {**rows, name: measured}}
+    write_json(RESULTS, tables)
+
+
+def _tables() -> dict[str, Any]:
+    """What was measured so far: versions and rows, by machine."""
+    return read_json(RESULTS) if RESULTS.exists() else {}
 
 
 def _measure(row: Row, turns: int, last: Mapping[str, float]) -> dict[str, Any]:
@@ -111,69 +122,38 @@ def _measure(row: Row, turns: int, last: Mapping[str, float]) -> dict[str, Any]:
     return value
 
 
-def _about_this_run() -> dict[str, Any]:
-    return {"machine": machine(), "versions": _versions()}
-
-
-def _old_values(about: Mapping[str, Any], chosen: Sequence[str]) -> dict[str, Any]:
-    """What an earlier run has left, whose rows stay where they are not measured now.
-
-    Whether results agree is no machine's, so that it alone is written below any table.
-
-    Raises:
-        SystemExit: if a few rows were to take the place of another machine's whole table.
-    """
-    old: dict[str, Any] = read_json(RESULTS) if RESULTS.exists() else {"rows": {}, **about}
-    if list(chosen) == [PARITY]:
-        return old
-    if old["machine"] == about["machine"]:
-        return {**about, "rows": dict(old["rows"])}
-    if not set(ROW_NAMES) <= set(chosen):
-        raise SystemExit(
-            f"{RESULTS}: holds the figures of another machine ({old['machine']}), which cannot "
-            "stand beside this one's. Measure all rows, or move the file away."
-        )
-    return {**about, "rows": {}}
-
-
 def _last_figures(this_machine: str) -> dict[str, dict[str, float]]:
     """What the last committed run on this machine found; nothing, and a word why, without one."""
     last = committed()
     if last is None:
         print(f"Git has no committed {RESULTS}: there is no last run to compare with.")
-    elif last["machine"] != this_machine:
-        print(f"The last committed run was on another machine ({last['machine']}).")
+    elif this_machine not in last:
+        print(f"All committed runs were on other machines ({'; '.join(last)}).")
     else:
-        return _figures(last, last["rows"])
+        return {name: row["figures"] for name, row in last[this_machine]["rows"].items()}
     return {}
 
 
-def write_page(values: Mapping[str, Any]) -> None:
+def write_page(tables: Mapping[str, Any]) -> None:
     """RESULTS.md and its figure; the last comparison of results stands below."""
+    runs = [from_json(name, _about(name, one), one["rows"]) for name, one in tables.items()]
     rows = with_scans(ROWS)
-    growing = [row for row in rows if row.growth and row.name in values["rows"]]
-    if growing:
-        results = {row.name: from_json(values["rows"][row.name]) for row in growing}
-        with replacing(HERE / FIGURE) as temporary:
-            draw(growing, results).savefig(temporary, format="png", dpi=100)
+    if growing := [row for row in rows if row.growth and any(row.name in r.rows for r in runs)]:
+        with replacing(PAGE.with_name(FIGURE)) as temporary:
+            draw(growing, runs).savefig(temporary, format="png", dpi=100)
     right = [section(read_json(parity.RESULTS))] if parity.RESULTS.exists() else []
     with replacing(PAGE) as temporary:
-        text = "\n".join([page(rows, values, _about(values)), *right])
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text("\n".join([page(rows, runs), *right]), encoding="utf-8")
 
 
 def committed() -> dict[str, Any] | None:
-    """The last committed run, None if there was none."""
+    """The last committed run of each machine, None if there was none."""
     command = ["git", "show", f"HEAD:./{RESULTS.as_posix()}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return dict(json.loads(done.stdout))
-
-
-def _figures(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, dict[str, float]]:
-    return {name: values["rows"][name]["figures"] for name in names if name in values["rows"]}
 
 
 def _versions() -> dict[str, str]:
@@ -184,19 +164,20 @@ def _versions() -> dict[str, str]:
         [str(PEERS), "-c", program, *VERSIONS], capture_output=True, text=True, check=True
     )
     tensorflow = importlib.metadata.version("tensorflow")
-    ours = {"nnunet_lib": nnunet_lib.__version__, "tensorflow": tensorflow}
+    python = sys.version.split()[0]
+    ours = {"Python": python, "nnunet_lib": nnunet_lib.__version__, "tensorflow": tensorflow}
     return ours | dict(zip(VERSIONS, done.stdout.split(), strict=True))
 
 
-def _about(values: Mapping[str, Any]) -> str:
+def _about(name_of_machine: str, table: Mapping[str, Any]) -> str:
     """The machine, the versions, and when: rows may have been measured on several days."""
-    versions = ", ".join(f"{name} {version}" for name, version in values["versions"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in table["versions"].items())
     days: dict[str, list[str]] = {}
-    for name, row in values["rows"].items():
+    for name, row in table["rows"].items():
         days.setdefault(row["date"], []).append(name)
     newest = max(days, default="")
     earlier = [f"{', '.join(days[day])} on {day}" for day in sorted(days) if day != newest]
-    text = f"{values['machine']}; Python {sys.version.split()[0]}; {versions}; {newest}"
+    text = f"{name_of_machine}; {versions}; {newest}"
     return "; ".join([text, *earlier]) + "."
 
 

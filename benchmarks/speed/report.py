@@ -1,14 +1,17 @@
 """From what was measured to RESULTS.md, and to the question whether anything got worse."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
 
 from benchmarks.speed.pairs import Measured
-from benchmarks.speed.rows import Goal, Row, exponent
+from benchmarks.speed.rows import Goal, Result, Row, exponent
 
 NOISE = 0.25
 """A figure may be worse than the last run's by this share before it counts as a drop; one near zero
@@ -42,29 +45,55 @@ def as_json(
     return {"date": date, "figures": figures, "last": dict(last), "sides": sides}
 
 
-def from_json(value: Mapping[str, Any]) -> dict[str, Measured]:
-    """The sides of a row, as `as_json` wrote them."""
+@dataclass(frozen=True)
+class Run:
+    """What was measured on one machine.
+
+    Attributes:
+        machine: its name.
+        about: the machine, the versions and the days.
+        rows: what the sides of each row needed.
+        last: the figures of the committed run before, by row.
+    """
+
+    machine: str
+    about: str
+    rows: Mapping[str, Result]
+    last: Figures
+
+
+def from_json(machine: str, about: str, rows: Mapping[str, Any]) -> Run:
+    """The run of a machine, from its rows as `as_json` wrote them."""
+    sides = {name: _sides_from_json(row["sides"]) for name, row in rows.items()}
+    return Run(machine, about, sides, {name: row["last"] for name, row in rows.items()})
+
+
+def _sides_from_json(sides: Mapping[str, Any]) -> dict[str, Measured]:
     return {
         name: Measured(tuple(side["seconds"]), side["bytes"], side["note"])
-        for name, side in value["sides"].items()
+        for name, side in sides.items()
     }
 
 
 FIGURE = "growth.png"
-_FIGURES = ("row", "figure", "value", "last run", "goal", "")
 _SIDES = ("row", "side", "median", "spread", "turns", "growth (MiB)", "note")
 _HEAD = """# Side by side with others
 
 Written by `make bench`, never by hand. Every row does the same work with each library, on seeded
 data, on the same two cores; the processes are alive together and take turns in drawn order. A ratio
-of times below 1 says that this library needs less. A figure with a goal that gets worse by more
-than {noise:.0%} against the last committed run of the same machine fails the command: single runs
-differed by up to so much. Figures near zero have a margin of their own. Whether results agree
-stands at the end; `make bench-accuracy` compares what is learned in the same time.
+of times below 1 says that this library needs less. Each machine has a column, and in brackets
+stands what its last committed run found. A figure with a goal that gets worse by more than
+{noise:.0%} against that fails the command: single runs differed by up to so much. Figures near zero
+have a margin of their own. Whether results agree stands at the end; `make bench-accuracy` compares
+what is learned in the same time.
 
 {about}
 
 ## Fast
+"""
+_REASONS = """Why goals are missed:
+
+{reasons}
 """
 _GROWTH = """## How cost grows
 
@@ -80,83 +109,114 @@ and with ranks all that the largest of them held; spread is half the distance be
 """
 
 
-def page(rows: Sequence[Row], values: Mapping[str, Any], about: str) -> str:
+def page(rows: Sequence[Row], runs: Sequence[Run]) -> str:
     """RESULTS.md: the figures first, then what they were made from."""
-    shown = [row for row in rows if row.name in values["rows"]]
-    results = {row.name: from_json(values["rows"][row.name]) for row in shown}
-    last = {row.name: values["rows"][row.name].get("last", {}) for row in shown}
+    shown = [row for row in rows if any(row.name in run.rows for run in runs)]
     growing = [row for row in shown if row.growth]
     pairs = [row for row in shown if not row.growth]
     parts = [
-        _HEAD.format(noise=NOISE, about=about),
-        _table(_FIGURES, _figures(pairs, results, last)),
-        _GROWTH.format(alt_text=alt_text(growing, results), figure=FIGURE) if growing else "",
-        _table(_FIGURES, _figures(growing, results, last)) if growing else "",
+        _HEAD.format(noise=NOISE, about="\n".join(f"- {run.about}" for run in runs)),
+        _figures_table(pairs, runs),
+        _GROWTH.format(alt_text=alt_text(growing, runs), figure=FIGURE) if growing else "",
+        _figures_table(growing, runs) if growing else "",
         "## The work of each row\n",
         "\n".join(f"- **{row.name}**: {row.title}." for row in shown) + "\n",
         _SOURCES,
-        _table(_SIDES, _sides(results)),
+        *(f"### {run.machine}\n\n{_table(_SIDES, _sides(shown, run))}" for run in runs),
     ]
     return "\n".join(part for part in parts if part)
 
 
-def alt_text(rows: Sequence[Row], results: Mapping[str, Mapping[str, Measured]]) -> str:
+def alt_text(rows: Sequence[Row], runs: Sequence[Run]) -> str:
     """What the figure of growth shows, in words."""
-    said = [
-        f"{row.title}: " + "; ".join(f"{text} = {value:.2g}" for text, value in laws)
-        for row in rows
-        if (laws := figures_of(row, results[row.name]).items())
-    ]
+    said = []
+    for row, run in product(rows, runs):
+        if laws := figures_of(row, run.rows[row.name]) if row.name in run.rows else {}:
+            told = "; ".join(f"{text} = {value:.2g}" for text, value in laws.items())
+            said.append(f"{row.title}, {run.machine}: {told}")
     return "Time and memory against size, on logarithmic axes. " + ". ".join(said) + "."
 
 
-def draw(rows: Sequence[Row], results: Mapping[str, Mapping[str, Measured]]) -> Figure:
-    """A column a row: time above, memory below, what was measured and the fitted law."""
-    figure = Figure(figsize=(3.2 * len(rows), 5), layout="constrained")
+def draw(rows: Sequence[Row], runs: Sequence[Run]) -> Figure:
+    """A column a row: time above, memory below, what was measured and the fitted laws."""
+    figure = Figure(figsize=(3.2 * len(rows), 5 + 0.25 * len(runs)), layout="constrained")
     panels = figure.subplots(2, len(rows), squeeze=False)
-    for column, row in enumerate(rows):
-        assert row.growth is not None
-        sides = list(results[row.name].values())[: len(row.growth.sizes)]
-        costs = ("s", [one.median for one in sides]), ("MiB", [one.bytes / 2**20 for one in sides])
-        for axes, (unit, cost) in zip(panels[:, column], costs, strict=True):
-            _draw_law(axes, row.growth.sizes, cost)
-            axes.set(xlabel=row.growth.over, ylabel=unit)
-        panels[0, column].set_title(row.name)
+    for column, row in zip(panels.T, rows, strict=True):
+        _draw_row(column, row, runs)
+    handles = [Line2D([], [], color=f"C{index}", marker="o") for index in range(len(runs))]
+    figure.legend(handles, [run.machine for run in runs], loc="outside lower center")
     return figure
 
 
-def _draw_law(axes: Any, sizes: Sequence[float], costs: Sequence[float]) -> None:
+def _draw_row(panels: Sequence[Any], row: Row, runs: Sequence[Run]) -> None:
+    """The two panels of a row."""
+    assert row.growth is not None
+    sizes = row.growth.sizes
+    for index, run in enumerate(runs):
+        sides = list(run.rows.get(row.name, {}).values())[: len(sizes)]
+        if sides:
+            _draw_law(panels[0], sizes, [one.median for one in sides], f"C{index}")
+            _draw_law(panels[1], sizes, [one.bytes / 2**20 for one in sides], f"C{index}")
+    for axes, unit in zip(panels, ("s", "MiB"), strict=True):
+        axes.set(xlabel=row.growth.over, ylabel=unit)
+        axes.minorticks_off()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(lambda cost, _: f"{cost:,.4g}")
+        axes.set_xticks(ends := sizes[:: len(sizes) - 1], [f"{size:,.0f}" for size in ends])
+        axes.grid(alpha=0.3)
+        axes.legend()
+    panels[0].set_title(row.name)
+
+
+def _draw_law(axes: Any, sizes: Sequence[float], costs: Sequence[float], colour: str) -> None:
     power = exponent(costs, sizes)
     factor = np.exp(np.mean(np.log(costs) - power * np.log(sizes)))
-    axes.loglog(sizes, costs, "o", color="#0072B2")
-    axes.loglog(
-        sizes, factor * np.array(sizes) ** power, "-", color="#D55E00", label=f"k = {power:.2f}"
-    )
-    axes.minorticks_off()
-    ends = slice(None, None, len(sizes) - 1)  # the first and the last
-    axes.set_xticks(sizes[ends], [f"{size:,.0f}" for size in sizes[ends]])
-    told = costs[ends] if max(costs) > 1.1 * min(costs) else costs[-1:]  # else they would overlap
-    axes.set_yticks(told, [f"{cost:,.4g}" for cost in told])
-    axes.set_ylim(min(costs) / 2, 2 * max(costs))  # so that what hardly grows looks like it
-    axes.grid(alpha=0.3)
-    axes.legend()
+    axes.loglog(sizes, costs, "o", color=colour)
+    fitted = factor * np.array(sizes) ** power
+    axes.loglog(sizes, fitted, "-", color=colour, label=f"k = {power:.2f}")
+    lowest, highest = axes.get_ylim()  # so that what hardly grows looks like it:
+    axes.set_ylim(min(lowest, min(costs) / 2), max(highest, 2 * max(costs)))
 
 
-def _figures(
-    rows: Sequence[Row], results: Mapping[str, Mapping[str, Measured]], last: Figures
-) -> Iterator[Sequence[str]]:
+def _figures_table(rows: Sequence[Row], runs: Sequence[Run]) -> str:
+    """A line a figure and a column a machine, and below why goals are missed."""
+    head = ("row", "figure", "goal", *(run.machine for run in runs))
+    goals = [(row, goal) for row in rows for goal in row.goals]
+    lines = [
+        (row.name, goal.text, _limit(goal), *(_outcome(row, goal, run) for run in runs))
+        for row, goal in goals
+    ]
+    missed = [
+        f"- **{row.name}**, {goal.text}: {goal.reason}."
+        for row, goal in goals
+        if goal.reason and any(_is_missed(row, goal, run) for run in runs)
+    ]
+    reasons = _REASONS.format(reasons="\n".join(missed)) if missed else ""
+    return "\n".join(part for part in (_table(head, lines), reasons) if part)
+
+
+def _is_missed(row: Row, goal: Goal, run: Run) -> bool:
+    return row.name in run.rows and not goal.is_met_by(goal.value(run.rows[row.name]))
+
+
+def _outcome(row: Row, goal: Goal, run: Run) -> str:
+    """The figure, the one before in brackets, and whether it meets its goal."""
+    if row.name not in run.rows:
+        return ""
+    before = run.last[row.name].get(goal.text)
+    text = f"{goal.value(run.rows[row.name]):.3g}"
+    text += "" if before is None else f" ({before:.3g})"
+    if goal.limit is None:
+        return text
+    return f"{text}: **missed**" if _is_missed(row, goal, run) else f"{text}: met"
+
+
+def _sides(rows: Sequence[Row], run: Run) -> Iterator[Sequence[str]]:
     for row in rows:
-        for goal in row.goals:
-            value, before = goal.value(results[row.name]), last.get(row.name, {}).get(goal.text)
-            earlier = "" if before is None else f"{before:.3g}"
-            yield row.name, goal.text, f"{value:.3g}", earlier, _limit(goal), _outcome(goal, value)
-
-
-def _sides(results: Mapping[str, Mapping[str, Measured]]) -> Iterator[Sequence[str]]:
-    for row, sides in results.items():
-        for name, one in sides.items():
+        for name, one in run.rows.get(row.name, {}).items():
             grown, turns = f"{one.bytes / 2**20:.0f}", str(len(one.seconds))
-            yield row, name, _seconds(one.median), f"{one.spread:.0%}", turns, grown, one.note
+            spread = f"{one.spread:.0%}"
+            yield row.name, name, _seconds(one.median), spread, turns, grown, one.note
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -166,12 +226,6 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _limit(goal: Goal) -> str:
     return "" if goal.limit is None else f"{'≥' if goal.at_least else '≤'} {goal.limit:.2g}"
-
-
-def _outcome(goal: Goal, value: float) -> str:
-    if goal.limit is None:
-        return ""
-    return "met" if goal.is_met_by(value) else f"**missed**. {goal.reason}".strip()
 
 
 def _seconds(value: float) -> str:

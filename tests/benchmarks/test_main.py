@@ -44,22 +44,24 @@ def test_rows_that_are_not_measured_keep_their_figures_and_their_day(run, tmp_pa
     run("first", "second")
     monkeypatch.setattr(command, "today", lambda: "2026-02-02")
     values = run("second")
-    assert [row["date"] for row in values["rows"].values()] == ["2026-01-01", "2026-02-02"]
+    assert [row["date"] for row in values[HERE]["rows"].values()] == ["2026-01-01", "2026-02-02"]
     assert "2026-02-02; first on 2026-01-01." in (tmp_path / "RESULTS.md").read_text()
 
 
-def test_a_few_rows_do_not_replace_another_machine_s_table(run, tmp_path, monkeypatch):
-    run("first", "second")
-    before = (tmp_path / "results.json").read_text()
+def test_machines_stand_side_by_side_each_with_its_own_rows(run, tmp_path, monkeypatch):
+    here = run("first", "second")[HERE]
     monkeypatch.setattr(command, "machine", lambda: "Another processor")
-    with pytest.raises(SystemExit, match=f"another machine \\({HERE}\\).*Measure all rows"):
-        run("second")
-    assert (tmp_path / "results.json").read_text() == before
-    values = run("first", "second")
-    assert values["machine"] == "Another processor"
+    monkeypatch.setattr(command, "ROWS", (toy("first"), toy("second", "report:4:4")))
+    values = run("second")
+    assert values[HERE] == here
+    assert list(values["Another processor"]["rows"]) == ["second"]
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert f"| row | figure | goal | {HERE} | Another processor |" in text
+    assert "| first | seconds | ≤ 5 | 3: met |  |" in text
+    assert "| second | seconds | ≤ 5 | 3: met | 4: met |" in text
 
 
-def test_whether_results_agree_may_stand_below_another_machine_s_table(run, tmp_path, monkeypatch):
+def test_whether_results_agree_is_no_machine_s(run, tmp_path, monkeypatch):
     values = run("first", "second")
     monkeypatch.setattr(command, "machine", lambda: "Another processor")
     monkeypatch.setattr(command.parity, "compare", lambda _: [])
@@ -69,21 +71,21 @@ def test_whether_results_agree_may_stand_below_another_machine_s_table(run, tmp_
 
 
 def test_a_drop_against_the_last_run_here_fails_and_stands_in_the_page(run, tmp_path, monkeypatch):
-    last = {"machine": HERE, "rows": {"first": {"figures": {"seconds": 2.0}}}}
+    last = {HERE: {"rows": {"first": {"figures": {"seconds": 2.0}}}}}
     monkeypatch.setattr(command, "committed", lambda: last)
     with pytest.raises(SystemExit, match="first: seconds is 3, and was 2"):
         run("first")
-    assert "| first | seconds | 3 | 2 | ≤ 5 | met |" in (tmp_path / "RESULTS.md").read_text()
+    assert "| first | seconds | ≤ 5 | 3 (2): met |" in (tmp_path / "RESULTS.md").read_text()
 
 
 def test_another_machine_s_last_run_is_not_compared_with_and_that_is_said(
     run, tmp_path, monkeypatch, capsys
 ):
-    last = {"machine": "Another", "rows": {"first": {"figures": {"seconds": 2.0}}}}
+    last = {"Another": {"rows": {"first": {"figures": {"seconds": 2.0}}}}}
     monkeypatch.setattr(command, "committed", lambda: last)
     run("first")
-    assert "another machine (Another)" in capsys.readouterr().out
-    assert "| first | seconds | 3 |  | ≤ 5 | met |" in (tmp_path / "RESULTS.md").read_text()
+    assert "on other machines (Another)" in capsys.readouterr().out
+    assert "| first | seconds | ≤ 5 | 3: met |" in (tmp_path / "RESULTS.md").read_text()
 
 
 def test_a_row_that_fails_is_named_at_the_end_and_the_others_are_written(
@@ -92,7 +94,7 @@ def test_a_row_that_fails_is_named_at_the_end_and_the_others_are_written(
     monkeypatch.setattr(command, "ROWS", (toy("first", "fail"), toy("second")))
     with pytest.raises(SystemExit, match=r"first: ours .*ended with code 1"):
         run("first", "second")
-    assert "| second | seconds | 3 |" in (tmp_path / "RESULTS.md").read_text()
+    assert "| second | seconds | ≤ 5 | 3: met |" in (tmp_path / "RESULTS.md").read_text()
 
 
 def test_outside_git_there_is_no_last_run(tmp_path, monkeypatch):
@@ -106,9 +108,9 @@ def test_outside_git_there_is_no_last_run(tmp_path, monkeypatch):
 def test_the_last_run_is_the_committed_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "benchmarks").mkdir()
-    (tmp_path / "benchmarks/results.json").write_text('{"rows": {}}')
+    (tmp_path / "benchmarks/results.json").write_text('{"a machine": {}}')
     author = ("-c", "user.name=a", "-c", "user.email=a@b.c")
     for words in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "run"]):
         subprocess.run(["git", *words], check=True)
     (tmp_path / "benchmarks/results.json").write_text("a newer run")
-    assert command.committed() == {"rows": {}}
+    assert command.committed() == {"a machine": {}}
