@@ -2,12 +2,17 @@
 
 Its values and gradients are those of Keras's layer. oneDNN, which computes them, has no kernel for
 the gradient of a padded 3D convolution's weights in AVX2. It writes, for each slice of a case, a
-matrix of all voxels that the kernel covers ("im2col"), and multiplies that. With many channels the
-matrix outgrows the processor's caches. So here it is made for a few input channels at a time: each
-weight belongs to one input channel, and the gradients of all of them only need to be put together.
+matrix of all voxels that the kernel covers ("im2col"), 27 times as large as the slice where the
+kernel is 3x3x3, and multiplies that.
+
+No copy is needed. Pad inputs and outputs to one grid, and read each as a matrix with a row a voxel.
+What the weights at one place of the kernel see of the inputs lies as many rows further on for every
+voxel. So their gradient is the product of two matrices that are in memory already, and there are 27
+such products.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -15,74 +20,107 @@ import tensorflow as tf
 
 from nnunet_lib.model.compute import has_avx512
 
-MATRIX_BYTES = 2**21
-"""What the matrix of a slice may need. On an AMD EPYC without AVX-512, whose cores have 512 KiB of
-their own, a step with 32 filters took 0.90 of its time with no bound, and with 4 MiB 0.93 (24 steps
-in turn); one with 16 filters took 1.0."""
+SLAB_BYTES = 2**22
+"""Rows of so many bytes are used 27 times while the processor's caches hold them."""
+FEWEST_VOXELS = 5000
+"""Grids of fewer grow by too large a share where they are padded."""
 FEWEST_CHANNELS = 8
-"""So many go together even if their matrix is larger: fewer only add copies."""
+"""A matrix of fewer columns costs more to read than to multiply."""
 
 
 @tf.keras.utils.register_keras_serializable("nnunet_lib")
 class Conv3D(tf.keras.layers.Conv3D):
-    """Keras's layer, with a gradient of its weights in parts where that is quicker."""
+    """Keras's layer, with a gradient of its weights by matrices where that is quicker."""
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Convolve (batch, *spatial, channels), without the bias: Keras calls this."""
         plain = set(self.strides + self.dilation_rate) == {1} and self.groups == 1
-        if plain and self.padding == "same" and _by_matrices(inputs):
-            return in_parts(channels_at_once(self.kernel_size, inputs.shape[1:]))(inputs, kernel)
+        if plain and self.padding == "same" and _matrices_are_quicker(inputs):
+            return convolve(inputs, kernel)
         return super().convolution_op(inputs, kernel)
 
 
-def channels_at_once(kernel: Sequence[int], shape: Sequence[int]) -> int:
-    """How many input channels keep the matrix of a slice within `MATRIX_BYTES`.
+@tf.custom_gradient
+def convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+    """A padded convolution whose weights' gradient is `weights_gradient`.
 
     Args:
-        kernel: its size an axis.
-        shape: (z, y, x, channels) of the input.
+        inputs: (batch, z, y, x, channels in).
+        kernel: (z, y, x, channels in, channels out).
 
     Returns:
-        The largest divisor of the channels that does, but at least `FEWEST_CHANNELS`.
-    """
-    *_, rows, columns, channels = shape
-    most = max(FEWEST_CHANNELS, MATRIX_BYTES // (4 * prod(kernel) * rows * columns))
-    divisors = [number for number in range(1, channels + 1) if channels % number == 0]
-    return max(number for number in divisors if number <= most)
-
-
-def in_parts(channels: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """A padded convolution, (inputs, kernel) -> outputs, that learns so many channels at a time.
-
-    All are (batch, z, y, x, channels); the kernel is (z, y, x, channels in, channels out).
+        (batch, z, y, x, channels out), and what gives both gradients from that of these.
     """
     options: dict[str, Any] = {"strides": [1] * 5, "padding": "SAME"}
 
-    @tf.custom_gradient
-    def convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
-        def gradients(outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            of_inputs = tf.raw_ops.Conv3DBackpropInputV2(
-                input_sizes=tf.shape(inputs), filter=kernel, out_backprop=outputs, **options
-            )
-            size = (*kernel.shape[:3], channels, kernel.shape[4])
-            of_parts = [
-                tf.raw_ops.Conv3DBackpropFilterV2(
-                    input=part, filter_sizes=size, out_backprop=outputs, **options
-                )
-                for part in tf.split(inputs, inputs.shape[-1] // channels, axis=-1)
-            ]
-            return of_inputs, tf.concat(of_parts, axis=3)  # joined along the channels in
+    def gradients(of_outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        of_inputs = tf.raw_ops.Conv3DBackpropInputV2(
+            input_sizes=tf.shape(inputs), filter=kernel, out_backprop=of_outputs, **options
+        )
+        return of_inputs, weights_gradient(inputs, of_outputs, tuple(kernel.shape[:3]))
 
-        return tf.nn.conv3d(inputs, kernel, **options), gradients
-
-    return convolve
+    return tf.nn.conv3d(inputs, kernel, **options), gradients
 
 
-def _by_matrices(inputs: tf.Tensor) -> bool:
-    """Whether oneDNN multiplies matrices for the gradient: float32, on a CPU without AVX-512.
+@tf.function  # traced once for each shape: a network has many layers of one
+def weights_gradient(
+    inputs: tf.Tensor, of_outputs: tf.Tensor, kernel_size: tuple[int, int, int]
+) -> tf.Tensor:
+    """The gradient of a padded convolution's weights.
 
-    And whether their size is known, which depends on that of the patch.
+    At place k of the kernel it is the sum over voxels v of inputs[v + k] of_outputs[v]^T, with
+    zeros beyond the inputs' margins.
+
+    Args:
+        inputs: (batch, z, y, x, channels in), of known size.
+        of_outputs: the gradient of the outputs, (batch, z, y, x, channels out).
+        kernel_size: the kernel's size an axis.
+
+    Returns:
+        (*kernel_size, channels in, channels out).
     """
-    on_cpu = not tf.config.get_visible_devices("GPU")
-    known = inputs.dtype == tf.float32 and None not in inputs.shape[1:]
-    return on_cpu and known and not has_avx512()
+    padded = _pad(inputs, [((size - 1) // 2, size // 2) for size in kernel_size])
+    rows = _rows(padded)  # (voxels, channels in)
+    of_rows = _rows(_pad(of_outputs, [(0, size - 1) for size in kernel_size]))  # (voxels, out)
+    shifts = _shifts(kernel_size, padded.shape[1:4])
+    count = rows.shape[0] - shifts[-1]  # the outputs beyond are padding
+    products = tf.zeros((len(shifts), inputs.shape[-1], of_outputs.shape[-1]))
+    for start, stop in _slabs(count, 4 * (inputs.shape[-1] + of_outputs.shape[-1])):
+        slab, size = of_rows[start:stop], tf.constant([stop - start, rows.shape[1]])
+        seen = [tf.slice(rows, [start + shift, 0], size) for shift in shifts]
+        products += tf.stack([tf.matmul(part, slab, transpose_a=True) for part in seen])
+    return tf.reshape(products, (*kernel_size, *products.shape[1:]))
+
+
+def _pad(tensor: tf.Tensor, margins: Sequence[tuple[int, int]]) -> tf.Tensor:
+    return tf.pad(tensor, [(0, 0), *margins, (0, 0)])
+
+
+def _rows(tensor: tf.Tensor) -> tf.Tensor:
+    """(batch, z, y, x, channels) -> (voxels, channels)."""
+    return tf.reshape(tensor, (-1, tensor.shape[-1]))
+
+
+def _shifts(kernel_size: Sequence[int], grid: Sequence[int]) -> list[int]:
+    """By how many rows of a (z, y, x) grid each place of the kernel lies beyond the first."""
+    _, rows, columns = grid
+    return [(z * rows + y) * columns + x for z, y, x in product(*map(range, kernel_size))]
+
+
+def _slabs(rows: int, row_bytes: int) -> Iterator[tuple[int, int]]:
+    """Starts and stops of so many rows, in the fewest slabs of like size within `SLAB_BYTES`."""
+    number = -(-rows * row_bytes // SLAB_BYTES)
+    bounds = [rows * index // number // 16 * 16 for index in range(number)]  # as memory is aligned
+    return zip(bounds, [*bounds[1:], rows], strict=True)
+
+
+def _matrices_are_quicker(inputs: tf.Tensor) -> bool:
+    """Whether oneDNN would write out matrices (in float32, without AVX-512), and large ones.
+
+    Their size must be known, which depends on that of the patch.
+    """
+    if inputs.dtype != tf.float32 or None in inputs.shape or has_avx512():
+        return False
+    *grid, channels = inputs.shape
+    large = prod(grid) >= FEWEST_VOXELS and channels >= FEWEST_CHANNELS
+    return large and not tf.config.get_visible_devices("GPU")
