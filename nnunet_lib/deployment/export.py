@@ -74,11 +74,14 @@ class _Exported(tf.Module):
         finest = tf.keras.Model(unet.inputs, unet.outputs[0])
         shape = (*plan.patch_size, len(plan.channels))
 
-        @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.float32, "patches")])
+        many = [tf.TensorSpec((None, *shape), tf.float32, "patches")]
+        one = [tf.TensorSpec(shape, tf.float32, "patch")]
+
+        @tf.function(input_signature=many, autograph=False)
         def batch(patches: tf.Tensor) -> dict[str, tf.Tensor]:
             return {"logits": finest(patches, training=False)}  # (n, *patch, classes)
 
-        @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, "patch")])
+        @tf.function(input_signature=one, autograph=False)
         def patch(patch: tf.Tensor) -> dict[str, tf.Tensor]:
             return {"logits": finest(patch[None], training=False)[0]}  # (*patch, classes)
 

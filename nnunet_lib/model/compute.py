@@ -117,7 +117,7 @@ def _try_convolution(compute: ComputeSettings) -> None:
     features = tf.ones((1, 4, 4, 4, 1), compute.precision)
     kernel = tf.ones((3, 3, 3, 1, 1), compute.precision)
 
-    @tf.function(jit_compile=compute.xla)
+    @tf.function(jit_compile=compute.xla, autograph=False)
     def gradient() -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(kernel)

@@ -62,7 +62,7 @@ def convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[
     return tf.nn.conv3d(inputs, kernel, **options), gradients
 
 
-@tf.function  # traced once for each shape: a network has many layers of one
+@tf.function(autograph=False)  # traced once for each shape: a network has many layers of one
 def weights_gradient(
     inputs: tf.Tensor, of_outputs: tf.Tensor, kernel_size: tuple[int, int, int]
 ) -> tf.Tensor:

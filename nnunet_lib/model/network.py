@@ -38,7 +38,8 @@ def training_forward(model: tf.keras.Model, xla: bool = False) -> Forward:
 
     if not xla:
         return forward if _mixes_cases(model) else _CaseByCase(forward)
-    return tf.function(forward, jit_compile=True, input_signature=[_any_number_of_patches(model)])
+    signature = [_any_number_of_patches(model)]
+    return tf.function(forward, jit_compile=True, input_signature=signature, autograph=False)
 
 
 def as_network(model: tf.keras.Model, xla: bool = False, batch_size: int = 1) -> Network:
@@ -59,7 +60,9 @@ def as_network(model: tf.keras.Model, xla: bool = False, batch_size: int = 1) ->
     def forward(patches: tf.Tensor) -> list[tf.Tensor]:
         return [finest(patches, training=False)]
 
-    compiled = tf.function(_CaseByCase(forward), input_signature=signature, jit_compile=xla)
+    compiled = tf.function(  # autograph would read all code for branches on tensors: there are none
+        _CaseByCase(forward), input_signature=signature, jit_compile=xla, autograph=False
+    )
 
     def network(patches: np.ndarray) -> np.ndarray:
         return compiled(tf.convert_to_tensor(patches, tf.float32))[0].numpy()

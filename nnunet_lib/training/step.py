@@ -63,7 +63,7 @@ def make_step(
     variables = model.trainable_variables
     optimiser.build(variables)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)  # no branch here depends on a tensor
     def step(image: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
         loss, gradients = gradients_of(image, label)
         gradients, _ = tf.clip_by_global_norm(gradients, settings.gradient_clip)
