@@ -166,16 +166,12 @@ import tensorflow as tf
 from nnunet_lib.model import network
 function = tf.function
 network._in_batches_of = lambda size, inner: inner
-tf.function = lambda forward, input_signature, jit_compile: function(
-    forward, jit_compile=jit_compile
-)
+tf.function = lambda *given, input_signature=None, **rest: function(*given, **rest)
 """
 NOT_COMPILED = """
 import tensorflow as tf
 function = tf.function
-tf.function = lambda forward, input_signature, jit_compile: function(
-    forward, input_signature=input_signature
-)
+tf.function = lambda *given, jit_compile=False, **rest: function(*given, **rest)
 """
 
 
