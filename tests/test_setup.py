@@ -407,12 +407,17 @@ def test_ci_runs_the_lessons_on_whole_scans_on_real_ones_too(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("target", ["env", "lint", "test", "course"])
-def test_ci_stops_where_a_step_fails(tmp_path, target):
+@pytest.mark.parametrize(
+    ("target", "step", "begun"),
+    [("env", "environment", 1), ("lint", "lint", 2), ("test", "test", 4), ("course", "lessons", 4)],
+)
+def test_ci_fails_where_a_step_does(tmp_path, target, step, begun):
     code, lines = pretended_ci(tmp_path, broken=target)
     assert code == 1
-    assert [line for line in lines if line.startswith("did")][-1] == f"did {target}"
     assert "CI failed (exit code 1)." in lines
+    assert any(line.startswith(f"{step:12} ") and line.endswith(" failed") for line in lines)
+    did = [line for line in lines if line.startswith("did")]
+    assert did == ["did env", "did lint", "did test", "did course"][:begun]
 
 
 # What is committed -------------------------------------------------------------------------------
