@@ -200,8 +200,12 @@ def _in_worker(function: Callable[[Task], Result], task: Task) -> Result:
 
 @contextmanager
 def _put_off() -> Iterator[None]:
-    """Let Ctrl-C wait until the end. To block it is not enough: any other thread may take it."""
-    if threading.current_thread() is not threading.main_thread():  # which alone acts on it
+    """Let Ctrl-C wait until the end. To block it is not enough: any other thread may take it.
+
+    Where this process ignores it, as in the background of a script, its workers inherit that.
+    """
+    main = threading.current_thread() is threading.main_thread()  # no other acts on it
+    if not main or signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         yield
         return
     late: list[int] = []

@@ -182,12 +182,20 @@ def test_an_interruption_while_options_are_read_is_told_in_words(
     assert capsys.readouterr().err == "\ntrain: interrupted.\n"
 
 
+HEED = """
+import signal
+if __name__ == "__main__":  # workers, which import this too, have what they inherit
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+"""
+
+
 def _started(program: str, place: Path) -> subprocess.Popen[str]:
     """A script in a process group of its own, so that a test can send signals to all of it.
 
-    Its coverage is not measured: that warns on the error stream when processes are ended.
+    Its coverage is not measured: that warns on the error stream when processes are ended. It heeds
+    Ctrl-C even where these tests run in the background of a script, which ignores it.
     """
-    (place / "script.py").write_text(program)
+    (place / "script.py").write_text(HEED + program)
     environment = {key: value for key, value in os.environ.items() if "COVERAGE" not in key}
     return subprocess.Popen(
         [sys.executable, str(place / "script.py")],
@@ -258,6 +266,30 @@ if __name__ == "__main__":
         os.killpg(started.pid, signal.SIGKILL)
         raise
     assert rest == "ended\n"
+
+
+@pytest.mark.slow  # worker processes start
+def test_workers_ignore_ctrl_c_where_their_parent_does(tmp_path: Path) -> None:
+    """A script's shell starts so what it runs in its background."""
+    program = """
+import signal, time
+from nnunet_lib.parallel import run_all
+
+def work(seconds):
+    print("working", flush=True)
+    time.sleep(seconds)
+    return seconds
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    print(run_all(work, [2.0] * 2, 2, "work", progress=False), flush=True)
+"""
+    started = _started(program, tmp_path)
+    assert started.stdout is not None
+    assert [started.stdout.readline() for _ in range(2)] == ["working\n"] * 2
+    os.killpg(started.pid, signal.SIGINT)
+    rest, errors = started.communicate(timeout=60)
+    assert (rest, errors) == ("[2.0, 2.0]\n", "")
 
 
 @pytest.mark.slow  # worker processes start, nine times
