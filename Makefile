@@ -31,7 +31,7 @@ unexport BROWSER
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env bundle course exercises bench bench-accuracy test lint lab native lock clean
+.PHONY: help env bundle course exercises bench bench-accuracy test fast-tests slow-tests lint lab native lock clean
 
 help: ## print this list
 	@echo "Commands (each makes the environment first, if it needs it and it is not there):"
@@ -219,9 +219,20 @@ bench-accuracy: env $(PEERS)/stamp ## train ours and nnU-Net for the same MINUTE
 
 # Checks ------------------------------------------------------------------------------------------
 
+# Side by side, because most of it is Python on one core. Coverage is that of the fast tests: it would
+# slow the others, which trace many networks, by a third. Tests that call make are not part of this one.
 test: env ## run all tests, slow ones too, and report coverage
 	@mkdir -p build/coverage
-	@$(VPYTHON) -m pytest -m "" --cov --cov-report=term --durations=15
+	@$(MAKE) --no-print-directory --keep-going -j2 fast-tests slow-tests
+
+PYTEST = env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL $(VPYTHON) -m pytest
+
+fast-tests:
+	@$(PYTEST) --cov --cov-report=term
+
+slow-tests:
+	@status=0; $(PYTEST) -m slow --durations=15 >build/slow-tests.log 2>&1 || status=$$?; \
+	echo "The slow tests, which began with the others:"; cat build/slow-tests.log; exit $$status
 
 lint: env ## check style, types and layering
 	@$(VENV)/bin/ruff check .
