@@ -223,8 +223,8 @@ ROWS: Sequence[Row] = (
                 0.75,
                 time_ratio(OURS, _PLAIN, _DYN),
                 "During 96% of a step at least one convolution runs, in oneDNN's kernels; norms, "
-                "activations and the loss run beside those of the other case. Six runs on an AMD "
-                "EPYC with AVX-512 gave 0.70 to 0.80, as the peers' time varies by a tenth",
+                "activations and the loss run beside those of the other case. Six runs with AVX-512 "
+                "gave 0.70 to 0.80, as the peers' time varies by a tenth",
             ),
             Goal(_PEAK_TEXT, None, share_of_peak(OURS, 3 * _FLOPS)),
         ),
@@ -241,7 +241,15 @@ ROWS: Sequence[Row] = (
         15,
         (
             Goal("time / PlainConvUNet's", 0.8, time_ratio(OURS, _PLAIN)),
-            Goal(_PEAK_TEXT, 0.75, share_of_peak(OURS, _FLOPS), at_least=True),
+            Goal(
+                _PEAK_TEXT,
+                0.75,
+                share_of_peak(OURS, _FLOPS),
+                "The median of the pass is held against the best turn of the lone convolution, as "
+                "the goal asks. Without AVX-512 its turns took 0.13 to 0.26 s in this run, on a "
+                "machine shared with others; median against median it is 0.82",
+                at_least=True,
+            ),
         ),
     ),
     Row(
