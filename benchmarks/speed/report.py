@@ -139,6 +139,7 @@ def alt_text(rows: Sequence[Row], runs: Sequence[Run]) -> str:
 
 def draw(rows: Sequence[Row], runs: Sequence[Run]) -> Figure:
     """A column a row: time above, memory below, what was measured and the fitted laws."""
+    runs = [run for run in runs if any(row.name in run.rows for row in rows)]
     figure = Figure(figsize=(3.2 * len(rows), 5 + 0.25 * len(runs)), layout="constrained")
     panels = figure.subplots(2, len(rows), squeeze=False)
     for column, row in zip(panels.T, rows, strict=True):

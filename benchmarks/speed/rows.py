@@ -223,8 +223,8 @@ ROWS: Sequence[Row] = (
                 0.75,
                 time_ratio(OURS, _PLAIN, _DYN),
                 "During 96% of a step at least one convolution runs, in oneDNN's kernels; norms, "
-                "activations and the loss run beside those of the other case. Six runs with AVX-512 "
-                "gave 0.70 to 0.80, as the peers' time varies by a tenth",
+                "activations and the loss run beside those of the other case. Six runs with "
+                "AVX-512 gave 0.70 to 0.80, as the peers' time varies by a tenth",
             ),
             Goal(_PEAK_TEXT, None, share_of_peak(OURS, 3 * _FLOPS)),
         ),

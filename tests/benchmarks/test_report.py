@@ -129,8 +129,11 @@ def test_growth_is_drawn_and_told():
     row = Row("growing", "work", (*sides, beside), 3, (law,), growth=Growth("voxels", (1, 2, 4)))
     result = {side.name: Measured((int(side.name) ** 2.0,), 2**20) for side in row.sides}
     linear = {name: replace(one, seconds=(float(name),)) for name, one in result.items()}
-    runs = [a_run(row, result=result), a_run(row, result=linear, machine="There"), a_run()]
-    above, below = draw([row], runs).axes
+    runs = [a_run(row, result=result), a_run(row, result=linear, machine="There")]
+    runs.append(a_run(machine="Elsewhere"))  # it has other rows alone
+    figure = draw([row], runs)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Here", "There"]
+    above, below = figure.axes
     assert [text.get_text() for text in above.get_legend().get_texts()] == ["k = 2.00", "k = 1.00"]
     assert below.get_legend().get_texts()[0].get_text() in ("k = 0.00", "k = -0.00")
     assert "work, Here: time ~ size^k, k = 2. work, There:" in alt_text([row], runs)
