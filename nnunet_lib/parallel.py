@@ -204,8 +204,8 @@ def _put_off() -> Iterator[None]:
 
     Where this process ignores it, as in the background of a script, its workers inherit that.
     """
-    main = threading.current_thread() is threading.main_thread()  # no other acts on it
-    if not main or signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    in_main_thread = threading.current_thread() is threading.main_thread()  # no other acts on it
+    if not in_main_thread or signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         yield
         return
     late: list[int] = []
