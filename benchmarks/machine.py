@@ -11,15 +11,23 @@ from nnunet_lib.model.compute import has_avx512
 def machine() -> str:
     """Processor, cores and memory.
 
-    And whether it has AVX-512: of two processors called AMD EPYC, the one without needed four
-    times as long for a training step.
+    And which processor it is exactly: of three that all call themselves AMD EPYC, one multiplied
+    four times as fast as the slowest, and one without AVX-512 has other kernels.
     """
+    about = _about_the_processor()
+    name = about.get("model name") or platform.processor()
+    if "cpu family" in about:
+        name += f" (family {about['cpu family']}, model {about['model']})"
+    memory = psutil.virtual_memory().total / 2**30
+    instructions = "with AVX-512" if has_avx512() else "without AVX-512"
+    return f"{name} {instructions}, {os.cpu_count()} cores, {memory:.0f} GiB of memory"
+
+
+def _about_the_processor() -> dict[str, str]:
+    """What Linux says of the first one; nothing elsewhere."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
+            lines = file.read().split("\n\n")[0].splitlines()
     except OSError:
-        names = []
-    memory = psutil.virtual_memory().total / 2**30
-    processor = names[0] if names else platform.processor()
-    instructions = "with AVX-512" if has_avx512() else "without AVX-512"
-    return f"{processor} {instructions}, {os.cpu_count()} cores, {memory:.0f} GiB of memory"
+        return {}
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}

@@ -81,11 +81,11 @@ _HEAD = """# Side by side with others
 
 Written by `make bench`, never by hand. Every row does the same work with each library, on seeded
 data, on the same two cores; the processes are alive together and take turns in drawn order. A ratio
-of times below 1 says that this library needs less. Each machine has a column, and in brackets
-stands what its last committed run found. A figure with a goal that gets worse by more than
-{noise:.0%} against that fails the command: single runs differed by up to so much. Figures near zero
-have a margin of their own. Whether results agree stands at the end; `make bench-accuracy` compares
-what is learned in the same time.
+of times below 1 says that this library needs less. Each machine has a column, measured with the
+code of its day, and in brackets stands what its last committed run found. A figure with a goal that
+gets worse by more than {noise:.0%} against that fails the command: single runs differed by up to so
+much. Figures near zero have a margin of their own. Whether results agree stands at the end;
+`make bench-accuracy` compares what is learned in the same time.
 
 {about}
 

@@ -13,7 +13,7 @@ from benchmarks.parity.ours import FILES, REFERENCES, Row, load, rows_of
 from benchmarks.parity.page import plan_lines, section
 from nnunet_lib.evaluation import surface
 from nnunet_lib.inference import windows
-from nnunet_lib.model import blocks
+from nnunet_lib.model import blocks, convolution, toom_cook
 from nnunet_lib.planning import planner, topology
 from nnunet_lib.preprocessing import case, resampling
 from nnunet_lib.training import losses
@@ -37,6 +37,15 @@ def test_the_library_does_what_the_peers_do(name):
     rows = rows_of(REFERENCES, name)
     assert any(row.bound is not None for row in rows)
     assert [row for row in rows if not row.held] == []
+
+
+def test_the_network_does_by_fewer_products_too(monkeypatch):
+    outputs, calls = toom_cook.outputs, []
+    monkeypatch.setattr(toom_cook, "outputs", lambda *given: calls.append(given) or outputs(*given))
+    monkeypatch.setattr(convolution, "FEWEST_VOXELS", 1)
+    monkeypatch.setattr(convolution, "FEWEST_CHANNELS", 1)
+    assert [row for row in rows_of(REFERENCES, "network") if not row.held] == []
+    assert len(calls) > 10
 
 
 def pad_at_the_end(blocks_, inputs, kernel, name):

@@ -1,6 +1,7 @@
-"""The convolution against Keras's own, which has a kernel for its weights' gradient."""
+"""The convolution against Keras's own: the same values, by fewer products where that pays."""
 
 import platform
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +23,18 @@ PLAN = Plan(
     patch_size=(8, 8, 12),
     batch_size=2,
     strides=((1, 1, 1), (2, 2, 2)),
-    kernels=((3, 3, 3), (3, 3, 3)),
+    kernels=((1, 3, 3), (3, 3, 3)),
     filters=(16, 32),
 )
 CPUINFO = Path("/proc/cpuinfo")
-KERNEL_OF_GRADIENT = "Conv3DBackpropFilterV2"
+DIRECT = Counter(Conv3D=1, Conv3DBackpropInputV2=1, Conv3DBackpropFilterV2=1)
+ENOUGH = (1, 12, 10, 10, 32)
 
 
-@pytest.fixture
-def no_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a processor without AVX-512, and with small patches as with large ones."""
-    monkeypatch.setattr(convolution, "has_avx512", lambda: False)
-    monkeypatch.setattr(convolution, "FEWEST_VOXELS", 100)
+@pytest.fixture(params=[True, False], ids=["AVX-512", "no AVX-512"])
+def avx512(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    monkeypatch.setattr(convolution, "has_avx512", lambda: request.param)
+    return request.param
 
 
 def normal(*shape: int) -> tf.Tensor:
@@ -49,70 +50,58 @@ def results(convolve, image: tf.Tensor, kernel: tf.Tensor) -> list[np.ndarray]:
     return [output.numpy(), *(g.numpy() for g in tape.gradient(weighted, [image, kernel]))]
 
 
-@pytest.mark.parametrize("slab_bytes", [2**12, 2**30], ids=["slabs", "whole"])
-@pytest.mark.parametrize("kernel_size", [(3, 3, 3), (1, 3, 3), (3, 1, 1), (2, 5, 4)])
+@pytest.mark.parametrize("fewest", [1, 32], ids=["all of it", "the weights' gradient"])
 def test_gradients_are_those_of_tensorflow_s_convolution(
-    kernel_size: tuple[int, int, int], slab_bytes: int, monkeypatch: pytest.MonkeyPatch
+    fewest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(convolution, "SLAB_BYTES", slab_bytes)
-    image, kernel = normal(2, 6, 7, 9, 24), normal(*kernel_size, 24, 5)
+    monkeypatch.setattr(convolution, "FEWEST_CHANNELS", fewest)
+    image, kernel = normal(2, 6, 7, 9, 24), normal(3, 3, 3, 24, 5)
     expected = results(lambda i, k: tf.nn.conv3d(i, k, [1] * 5, "SAME"), image, kernel)
     for found, one in zip(results(convolve, image, kernel), expected, strict=True):
-        np.testing.assert_allclose(found, one, rtol=1e-4, atol=1e-5 * np.abs(one).max())
+        np.testing.assert_allclose(found, one, rtol=0, atol=1e-5 * np.abs(one).max())
 
 
-def test_xla_compiles_the_same() -> None:
-    image, kernel = normal(1, 6, 7, 9, 24), normal(3, 3, 3, 24, 5)
-
-    @tf.function(jit_compile=True)
-    def compiled(image: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return tf.gradients(convolve(image, kernel), kernel)[0]
-
-    expected = tf.raw_ops.Conv3DBackpropFilterV2(
-        input=image,
-        filter_sizes=kernel.shape,
-        out_backprop=tf.ones((1, 6, 7, 9, 5)),
-        strides=[1] * 5,
-        padding="SAME",
-    )
-    np.testing.assert_allclose(compiled(image, kernel), expected, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("rows", [1, 15, 1000, 123_456])
-@pytest.mark.parametrize("row_bytes", [64, 200, 4096])
-def test_slabs_hold_each_row_once_and_fit(rows: int, row_bytes: int) -> None:
-    slabs = list(convolution._slabs(rows, row_bytes))
-    assert [row for slab in slabs for row in range(*slab)] == list(range(rows))
-    assert all(start * row_bytes % 64 == 0 for start, _ in slabs)
-    assert all((stop - start - 16) * row_bytes <= 2**22 for start, stop in slabs)
-
-
-def kernels_of_gradient(layer: tf.keras.layers.Layer, image: tf.Tensor) -> list[str]:
-    """Which operations compute the gradient of the layer's weights."""
+def operations(layer: tf.keras.layers.Layer, image: tf.Tensor) -> Counter[str]:
+    """Which 3D convolutions the layer and both its gradients take."""
     layer(image)
 
     @tf.function
-    def gradient() -> tf.Tensor:
+    def gradients() -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
+            tape.watch(image)
             loss = tf.reduce_sum(layer(image))
-        return tape.gradient(loss, layer.kernel)
+        return tape.gradient(loss, [image, layer.kernel])
 
-    operations = gradient.get_concrete_function().graph.get_operations()
-    return [operation.type for operation in operations if "BackpropFilter" in operation.type]
+    types = [one.type for one in gradients.get_concrete_function().graph.get_operations()]
+    return Counter(name for name in types if name.startswith("Conv3D"))
 
 
-@pytest.mark.usefixtures("no_avx512")
-class TestWithoutAVX512:
-    def test_the_weights_learn_by_matrices(self) -> None:
-        layer = Conv3D(5, 3, padding="same")
-        assert kernels_of_gradient(layer, normal(1, 6, 6, 6, 24)) == []
+class TestWhatTakesTheOtherWay:
+    def test_many_channels_and_voxels_do_whatever_the_processor(self, avx512: bool) -> None:
+        assert operations(Conv3D(32, 3, padding="same"), normal(*ENOUGH)) == Counter()
 
+    def test_few_channels_do_in_the_weights_gradient_alone_without_avx512(
+        self, avx512: bool
+    ) -> None:
+        without = Counter(Conv3D=1, Conv3DBackpropInputV2=1)
+        few = operations(Conv3D(8, 3, padding="same"), normal(*ENOUGH))
+        assert few == (DIRECT if avx512 else without)
+
+    def test_kernels_of_one_slice_are_2d(self, avx512: bool) -> None:
+        layer = Conv3D(3, (1, 3, 3), padding="same")
+        image = normal(2, 5, 7, 6, 4)
+        assert operations(layer, image) == Counter()
+        expected = tf.nn.conv3d(image, layer.kernel, [1] * 5, "SAME")
+        np.testing.assert_allclose(layer(image), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.usefixtures("avx512")
+class TestWhatDoesNot:
     @pytest.mark.parametrize(
-        "shape", [(1, 4, 4, 4, 24), (1, 6, 6, 6, 4)], ids=["voxels", "columns"]
+        "shape", [(1, 9, 10, 10, 32), (1, 12, 10, 10, 7)], ids=["voxels", "channels"]
     )
-    def test_small_matrices_are_left_to_the_kernel(self, shape: tuple[int, ...]) -> None:
-        layer = Conv3D(5, 3, padding="same")
-        assert kernels_of_gradient(layer, normal(*shape)) == [KERNEL_OF_GRADIENT]
+    def test_small_layers(self, shape: tuple[int, ...]) -> None:
+        assert operations(Conv3D(32, 3, padding="same"), normal(*shape)) == DIRECT
 
     @pytest.mark.parametrize(
         "options",
@@ -121,22 +110,35 @@ class TestWithoutAVX512:
             {"padding": "valid"},
             {"padding": "same", "dilation_rate": 2},
             {"padding": "same", "dtype": "mixed_float16"},
+            {"padding": "same", "kernel_size": (2, 3, 3)},
+            {"padding": "same", "kernel_size": (1, 3, 3), "strides": (1, 2, 2)},
         ],
-        ids=["strided", "unpadded", "dilated", "float16"],
+        ids=["strided", "unpadded", "dilated", "float16", "two slices", "strided slices"],
     )
-    def test_all_else_is_left_to_the_kernel(self, options: dict) -> None:
-        layer = Conv3D(5, 3, **options)
-        assert kernels_of_gradient(layer, normal(1, 8, 8, 8, 24)).count(KERNEL_OF_GRADIENT) == 1
+    def test_other_convolutions(self, options: dict) -> None:
+        layer = Conv3D(32, **{"kernel_size": 3, **options})
+        assert operations(layer, normal(*ENOUGH)) == DIRECT
 
-    def test_a_batch_of_unknown_size_is_left_to_the_kernel(self) -> None:
-        layer = Conv3D(5, 3, padding="same")
-        assert layer(tf.keras.Input((6, 6, 6, 24))).shape[1:] == (6, 6, 6, 5)
+    def test_grouped_channels(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(convolution, "convolve", None)  # which would take channels for missing
+        layer = Conv3D(64, 3, padding="same", groups=2)
+        assert layer(normal(1, 12, 10, 10, 64)).shape == (1, 12, 10, 10, 64)
 
-    def test_a_unet_learns_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        found = unet_gradients(PLAN)
-        monkeypatch.setattr(convolution, "has_avx512", lambda: True)
-        for own, keras in zip(found, unet_gradients(PLAN), strict=True):
-            np.testing.assert_allclose(own, keras, rtol=1e-3, atol=1e-4 * np.abs(keras).max())
+    def test_a_batch_of_unknown_size(self) -> None:
+        layer = Conv3D(32, 3, padding="same")
+        assert layer(tf.keras.Input(ENOUGH[1:])).shape[1:] == ENOUGH[1:]
+
+    def test_all_of_it_where_a_gpu_computes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [kind])
+        assert operations(Conv3D(32, 3, padding="same"), normal(*ENOUGH)) == DIRECT
+
+
+def test_a_unet_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = unet_gradients(PLAN)
+    monkeypatch.setattr(convolution, "FEWEST_CHANNELS", 1)
+    monkeypatch.setattr(convolution, "FEWEST_VOXELS", 1)
+    for own, keras in zip(unet_gradients(PLAN), expected, strict=True):
+        np.testing.assert_allclose(own, keras, rtol=1e-3, atol=1e-4 * np.abs(keras).max())
 
 
 def unet_gradients(plan: Plan) -> list[np.ndarray]:
@@ -147,13 +149,6 @@ def unet_gradients(plan: Plan) -> list[np.ndarray]:
         loss = tf.reduce_sum(finest * normal(*finest.shape))
     gradients = tape.gradient(loss, model.trainable_variables)
     return [gradient.numpy() for gradient in gradients if gradient is not None]
-
-
-def test_a_processor_with_avx512_has_a_kernel_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convolution, "has_avx512", lambda: True)
-    monkeypatch.setattr(convolution, "FEWEST_VOXELS", 100)
-    layer = Conv3D(5, 3, padding="same")
-    assert kernels_of_gradient(layer, normal(1, 6, 6, 6, 24)) == [KERNEL_OF_GRADIENT]
 
 
 @pytest.mark.skipif(
