@@ -207,5 +207,4 @@ def _case_by_case(function: Callable[..., tf.Tensor], *batches: tf.Tensor) -> tf
     """What a function makes of each case, as a batch."""
     if batches[0].shape[0] == 1:
         return function(*(tf.squeeze(batch, axis=0) for batch in batches))[tf.newaxis]
-    signature = tf.float32
-    return tf.map_fn(lambda cases: function(*cases), batches, fn_output_signature=signature)
+    return tf.map_fn(lambda cases: function(*cases), batches, fn_output_signature=tf.float32)
