@@ -74,14 +74,14 @@ def test_outputs_and_gradients_are_tensorflow_s(slices: int) -> None:
     inputs, kernel = normal(1, slices, 5, 4, 6), normal(3, 3, 3, 6, 7)
     of_outputs = normal(1, slices, 5, 4, 7)
     found = by_few_products(inputs, kernel, of_outputs)
-    assert_close(found, tensorflow_s(inputs, kernel, of_outputs), 2e-6)
+    assert_close(found, tensorflow_s(inputs, kernel, of_outputs), 5e-6)
 
 
 @pytest.mark.parametrize("size", [(3, 1, 1), (3, 1, 3), (3, 2, 4)])
 def test_kernels_of_any_width_and_height(size: tuple[int, int, int]) -> None:
     inputs, kernel, of_outputs = normal(1, 9, 6, 5, 3), normal(*size, 3, 2), normal(1, 9, 6, 5, 2)
     found = by_few_products(inputs, kernel, of_outputs)
-    assert_close(found, tensorflow_s(inputs, kernel, of_outputs), 2e-6)
+    assert_close(found, tensorflow_s(inputs, kernel, of_outputs), 5e-6)
 
 
 @pytest.mark.parametrize("cases", [2, 3])
@@ -89,7 +89,7 @@ def test_cases_of_a_batch_stay_apart(cases: int) -> None:
     inputs, kernel = normal(cases, 8, 5, 4, 6), normal(3, 3, 3, 6, 7)
     of_outputs = normal(cases, 8, 5, 4, 7)
     found = by_few_products(inputs, kernel, of_outputs)
-    assert_close(found, tensorflow_s(inputs, kernel, of_outputs), 2e-6)
+    assert_close(found, tensorflow_s(inputs, kernel, of_outputs), 5e-6)
 
 
 @pytest.mark.parametrize("block_bytes", [1, 5000, 10**9], ids=["a tile", "some", "whole"])
@@ -101,7 +101,7 @@ def test_blocks_make_no_difference(block_bytes: int, monkeypatch: pytest.MonkeyP
         normal(1, 23, 5, 4, 7),
     )
     found = by_few_products(inputs, kernel, of_outputs)
-    assert_close(found, tensorflow_s(inputs, kernel, of_outputs), 2e-6)
+    assert_close(found, tensorflow_s(inputs, kernel, of_outputs), 5e-6)
 
 
 @pytest.mark.parametrize("shape", [(1, 9, 9, 9), (40, 56, 40, 32), (100, 512, 512, 32)])
@@ -120,7 +120,7 @@ def test_rounding_stays_small_with_many_channels() -> None:
     inputs, kernel = normal(1, 10, 6, 6, 256), normal(3, 3, 3, 256, 32)
     of_outputs = normal(1, 10, 6, 6, 32)
     found = by_few_products(inputs, kernel, of_outputs)
-    assert_close(found, tensorflow_s(inputs, kernel, of_outputs), 1e-5)
+    assert_close(found, tensorflow_s(inputs, kernel, of_outputs), 2e-5)
 
 
 def test_xla_compiles_the_same() -> None:
@@ -135,4 +135,4 @@ def test_xla_compiles_the_same() -> None:
         ]
 
     found = [one.numpy() for one in compiled()]
-    assert_close(found, tensorflow_s(inputs, kernel, of_outputs), 2e-6)
+    assert_close(found, tensorflow_s(inputs, kernel, of_outputs), 5e-6)
