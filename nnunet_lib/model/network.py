@@ -17,7 +17,7 @@ from nnunet_lib.planning import Plan
 Forward = Callable[[tf.Tensor], list[tf.Tensor]]
 Network = Callable[[np.ndarray], np.ndarray]
 
-FEW_CASES = 4
+FEW_CASES = 12
 """So few cases, if the graph knows their number, pass a network one by one: quicker, more nodes."""
 
 

@@ -122,7 +122,8 @@ def weights_gradient(inputs: tf.Tensor, of_outputs: tf.Tensor, size: tuple[int, 
     """The gradient of a kernel of this size, (3, y, x, channels in, channels out)."""
 
     def of_case(case: tf.Tensor, of_its_outputs: tf.Tensor) -> tf.Tensor:
-        return _weights_gradient(case, of_its_outputs, size)
+        with tf.control_dependencies([of_its_outputs]):  # else the pass forward would make the
+            return _weights_gradient(case, of_its_outputs, size)  # sums, and keep them till then
 
     return tf.reduce_sum(_case_by_case(of_case, inputs, of_outputs), axis=0)
 
