@@ -17,8 +17,11 @@ from nnunet_lib.planning import Plan
 Forward = Callable[[tf.Tensor], list[tf.Tensor]]
 Network = Callable[[np.ndarray], np.ndarray]
 
-FEW_CASES = 12
-"""So few cases, if the graph knows their number, pass a network one by one: quicker, more nodes."""
+FEW_CASES = 9
+"""So few cases, if the graph knows their number, pass a network one by one: quicker, more nodes.
+
+Nine is what nnU-Net plans for the hippocampus.
+"""
 
 
 def training_forward(model: tf.keras.Model, xla: bool = False) -> Forward:
