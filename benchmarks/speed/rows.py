@@ -197,8 +197,8 @@ _SHARED = (
         0.9,
         time_ratio("1", "2"),
         "Part is the machine's, whose two cores slow each other down: see the next line. The rest "
-        "is Horovod's, whose thread averages 22 MB of gradients a step on the same core: "
-        "less of the time of a larger batch, as in ranks-planned",
+        "is Horovod's, whose thread averages 22 MB of gradients a step on the same core, and that "
+        "each step waits for the slower of the two",
         at_least=True,
     ),
     Goal(
