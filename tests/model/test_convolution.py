@@ -128,7 +128,7 @@ class TestWhatDoesNot:
         layer = Conv3D(32, 3, padding="same")
         assert layer(tf.keras.Input(ENOUGH[1:])).shape[1:] == ENOUGH[1:]
 
-    def test_all_of_it_where_a_gpu_computes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_anything_where_a_gpu_computes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [kind])
         assert operations(Conv3D(32, 3, padding="same"), normal(*ENOUGH)) == DIRECT
 
