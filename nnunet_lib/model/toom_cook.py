@@ -63,12 +63,17 @@ def sums(tile: int) -> Sums:
     multiply, and solve for the coefficients. Filtering is that product's transpose, with outputs in
     the place of the second polynomial.
     """
-    products = tile + DEPTH - 1
+    products = _products(tile)
     of_inputs = np.linalg.inv(_evaluation(products, products)).T
     scale = np.abs(of_inputs).max(axis=1, keepdims=True)  # so that no sum is far larger than others
     return Sums(
         of_inputs / scale, _evaluation(products, DEPTH) * scale, _evaluation(products, tile).T
     )
+
+
+def _products(tile: int) -> int:
+    """How many products make so many slices: as many as slices go in."""
+    return tile + DEPTH - 1
 
 
 def _evaluation(points: int, coefficients: int) -> np.ndarray:
@@ -83,7 +88,7 @@ def _evaluation(points: int, coefficients: int) -> np.ndarray:
 
 def best_tile(slices: int) -> int:
     """How many slices to make at once, so that products are fewest: the last tile may be cut."""
-    return min(TILES, key=lambda tile: -(-slices // tile) * (tile + DEPTH - 1))
+    return min(TILES, key=lambda tile: -(-slices // tile) * _products(tile))
 
 
 @_traced_once
@@ -144,7 +149,7 @@ def _filter(
 def _weights_gradient(case: tf.Tensor, of_outputs: tf.Tensor, size: tuple[int, ...]) -> tf.Tensor:
     """The same as `weights_gradient` from one case."""
     tile = best_tile(case.shape[0])
-    of_parts: list[Any] = [0.0] * (tile + DEPTH - 1)
+    of_parts: list[Any] = [0.0] * _products(tile)
     for block in _blocks(case.shape, tile):
         of_products = _add_up(_to_outputs(block, tile).T, of_outputs[block.start : block.stop])
         pairs = zip(
@@ -167,7 +172,7 @@ def _input_sums(case: tf.Tensor, block: range, tile: int) -> list[tf.Tensor]:
 
     Slices beyond the margins are zeros, and have no column in the matrix.
     """
-    tiles, products = -(-len(block) // tile), tile + DEPTH - 1
+    tiles, products = -(-len(block) // tile), _products(tile)
     matrix = np.zeros((products, tiles, tiles * tile + DEPTH - 1))
     for index in range(tiles):
         matrix[:, index, index * tile : index * tile + products] = sums(tile).of_inputs
@@ -198,7 +203,7 @@ def _add_up(matrix: np.ndarray, slices: tf.Tensor) -> tf.Tensor:
 def _blocks(shape: tuple[int, ...], tile: int) -> list[range]:
     """The slices of a case (z, y, x, channels), in the fewest whole tiles within `BLOCK_BYTES`."""
     slices, *rest = shape
-    tiles, tile_bytes = -(-slices // tile), 4 * int(np.prod(rest)) * (tile + DEPTH - 1)
+    tiles, tile_bytes = -(-slices // tile), 4 * int(np.prod(rest)) * _products(tile)
     number = -(-tiles // max(1, BLOCK_BYTES // tile_bytes))
     bounds = [tiles * index // number * tile for index in range(number)]
     return [range(*pair) for pair in zip(bounds, [*bounds[1:], slices], strict=True)]
