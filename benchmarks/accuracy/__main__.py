@@ -1,6 +1,7 @@
-"""Mean Dice on fold 0 after so many minutes of training: this library and nnU-Net, in turn.
+"""Mean Dice after so many minutes of training: this library and nnU-Net on fold 0, in turn.
 
     make bench-accuracy DATASET=folder MINUTES="2 5 15"
+    python -m benchmarks.accuracy --dataset folder --systems nnunet_lib --folds 0 1 2 3 4
 
 Every run has the processor for itself, and the same validation cases, scored by the same program
 on the scans' own grid. Each finished run is added to accuracy.json at once, so that a long
@@ -15,9 +16,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
-from benchmarks.accuracy.page import RESULTS, Run, add_run, write_page
+from benchmarks.accuracy.page import FOLDS, RESULTS, SHOWN_FOLD, Run, add_run, write_page
 from benchmarks.machine import machine
 from nnunet_lib.datasets import Dataset
 from nnunet_lib.evaluation import evaluate_folder
@@ -39,12 +41,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, nargs="+", default=[15.0])
     systems = (OURS, *PEER_BATCHES)
     parser.add_argument("--systems", nargs="+", choices=systems, default=systems)
+    parser.add_argument("--folds", type=int, nargs="+", choices=range(FOLDS), default=[SHOWN_FOLD])
     chosen = parser.parse_args()
+    if set(chosen.folds) != {SHOWN_FOLD} and set(chosen.systems) != {OURS}:
+        parser.error(f"folds other than {SHOWN_FOLD} are for --systems {OURS} alone.")
     comparison = Comparison(chosen.dataset)
-    for minutes in chosen.minutes:
-        for system in chosen.systems:
-            add_run(comparison.run(system, minutes), RESULTS)
-            write_page(RESULTS)
+    for minutes, fold, system in product(chosen.minutes, chosen.folds, chosen.systems):
+        add_run(comparison.run(system, minutes, fold), RESULTS)
+        write_page(RESULTS)
 
 
 class Comparison:
@@ -54,34 +58,35 @@ class Comparison:
         self.dataset = Dataset.open(root)
         self.work = WORK / self.dataset.name
         names = [case.identifier for case in self.dataset.training]
-        self.fold = split_folds(names)[0]
+        self.folds = split_folds(names)
 
-    def run(self, system: str, minutes: float) -> Run:
-        """Train one system for so many minutes, and score its validation cases."""
-        print(f"{system}: {minutes:g} minutes ...", flush=True)
+    def run(self, system: str, minutes: float, fold: int) -> Run:
+        """Train one system for so many minutes, and score the fold's validation cases."""
+        print(f"{system}, fold {fold}: {minutes:g} minutes ...", flush=True)
         if system == OURS:
-            steps, batch_size, predicted = self._ours(minutes)
+            steps, batch_size, predicted = self._ours(minutes, fold)
         else:
             steps, batch_size, predicted = self._peer(minutes, PEER_BATCHES[system])
         scores = evaluate_folder(predicted, self.dataset.root / "labelsTr", tolerance=None).mean
-        if scores.dice is None or scores.cases != len(self.fold.validation):
+        if scores.dice is None or scores.cases != len(self.folds[fold].validation):
             raise SystemExit(f"{predicted}: {scores.cases} cases have a score.")
         today = time.strftime("%Y-%m-%d")
         interval = scores.confidence_interval or (scores.dice, scores.dice)
         score = scores.dice, interval, scores.cases
-        run = Run(system, minutes, steps, batch_size, *score, today, machine(), self.dataset.name)
+        where = machine(), self.dataset.name, fold
+        run = Run(system, minutes, steps, batch_size, *score, today, *where)
         print(run.sentence(), flush=True)
         return run
 
-    def _ours(self, minutes: float) -> tuple[int, int, Path]:
+    def _ours(self, minutes: float, fold: int) -> tuple[int, int, Path]:
         """The commands of the README, with the defaults."""
-        prepared, run = self.work / "prepared", self.work / f"run_{minutes:g}"
+        prepared, run = self.work / "prepared", self.work / f"run_{minutes:g}_{fold}"
         plan, data = self.work / "plan.json", ["--data", str(self.dataset.root)]
         _library("plan", *data, "--output", str(plan))
         _library("preprocess", *data, "--plan", str(plan), "--results", str(prepared))
-        limit = ("--time-limit", str(minutes), "--fold", "0", "--overwrite")
+        limit = ("--time-limit", str(minutes), "--fold", str(fold), "--overwrite")
         _library("train", "--data", str(prepared), "--results", str(run), *limit)
-        predicted = _empty(self.work / f"predicted_{minutes:g}")
+        predicted = _empty(self.work / f"predicted_{minutes:g}_{fold}")
         scans = ("--input", str(self.dataset.root / "imagesTr"), "--subset", "validation")
         _library("predict", "--model", str(run), *scans, "--output", str(predicted))
         lines = (run / "metrics.jsonl").read_text().splitlines()
@@ -94,10 +99,10 @@ class Comparison:
         results = self.work / f"nnunet/results_{minutes:g}_{batch_size or 'plan'}"
         batch = () if batch_size is None else ("--batch-size", str(batch_size))
         self._call_peer(results, "train", str(minutes), *batch)
-        found = next(results.glob("*/*/fold_0/steps.json"))
+        found = next(results.glob(f"*/*/fold_{SHOWN_FOLD}/steps.json"))
         steps = read_json(found)
         predicted = _empty(self.work / f"predicted_peer_{minutes:g}_{batch_size or 'plan'}")
-        for name in self.fold.validation:
+        for name in self.folds[SHOWN_FOLD].validation:
             file = f"{name}{self.dataset.file_ending}"
             (predicted / file).symlink_to((found.parent / "validation" / file).resolve())
         return steps["steps"], steps["batch_size"], predicted
@@ -123,7 +128,8 @@ class Comparison:
         }
         write_json(raw / "dataset.json", description)
         self._call_peer(self.work / "nnunet/results", "prepare")
-        split = {"train": list(self.fold.training), "val": list(self.fold.validation)}
+        fold = self.folds[SHOWN_FOLD]
+        split = {"train": list(fold.training), "val": list(fold.validation)}
         write_json(self.work / "nnunet/preprocessed" / name / "splits_final.json", [split])
         write_json(self.work / "nnunet/prepared.json", True)
 

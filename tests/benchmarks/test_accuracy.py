@@ -54,3 +54,20 @@ def test_page_and_figure_are_written_and_the_alt_text_tells_the_curve(tmp_path):
     assert "Processor of 1998: 0.870" not in text  # one machine needs no name in the curve
     assert "nnunet_lib: 0.870 after 5, 0.890 after 15" in text
     assert (tmp_path / FIGURE).read_bytes().startswith(b"\x89PNG")
+
+
+def test_folds_are_kept_apart_and_averaged_by_cases_once_all_are_there(tmp_path):
+    path = tmp_path / "accuracy.json"
+    longer = replace(OURS, minutes=15.0, steps=2700)
+    for fold, (dice, cases) in enumerate([(0.9, 40), (0.8, 40), (0.9, 40), (0.9, 40), (0.8, 20)]):
+        assert "All folds" not in page(read_runs(path))
+        add_run(replace(longer, fold=fold, dice=dice, cases=cases), path)
+    add_run(replace(OURS, fold=1, dice=0.1), path)  # the other time has one fold alone
+    first, all_folds = page(read_runs(path)).split("## All folds")
+    assert first.count("| 2700 |") == 1
+    assert "nnunet_lib: 0.900 after 15" in first
+    mean = (0.9 * 120 + 0.8 * 60) / 180
+    row = f"| 0.9000, 0.8000, 0.9000, 0.9000, 0.8000 | {mean:.4f} | 0.885: missed |"
+    assert row in all_folds
+    assert "Hippocampus, 180" in all_folds
+    assert "0.1000" not in all_folds
