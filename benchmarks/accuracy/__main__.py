@@ -70,11 +70,19 @@ class Comparison:
         scores = evaluate_folder(predicted, self.dataset.root / "labelsTr", tolerance=None).mean
         if scores.dice is None or scores.cases != len(self.folds[fold].validation):
             raise SystemExit(f"{predicted}: {scores.cases} cases have a score.")
-        today = time.strftime("%Y-%m-%d")
-        interval = scores.confidence_interval or (scores.dice, scores.dice)
-        score = scores.dice, interval, scores.cases
-        where = machine(), self.dataset.name, fold
-        run = Run(system, minutes, steps, batch_size, *score, today, *where)
+        run = Run(
+            system=system,
+            minutes=minutes,
+            steps=steps,
+            batch_size=batch_size,
+            dice=scores.dice,
+            interval=scores.confidence_interval or (scores.dice, scores.dice),
+            cases=scores.cases,
+            date=time.strftime("%Y-%m-%d"),
+            machine=machine(),
+            dataset=self.dataset.name,
+            fold=fold,
+        )
         print(run.sentence(), flush=True)
         return run
 

@@ -124,9 +124,8 @@ def _all_folds(runs: Sequence[Run]) -> list[str]:
         "",
         "## All folds",
         "",
-        f"One training a fold, each scored on the cases that it did not learn from. The mean is "
-        f"that of all cases. nnU-Net's published {GOALS[max(GOALS)]:g} is such a mean, over more "
-        "cases.",
+        "One training a fold, each scored on the cases that it did not learn from. The mean is "
+        f"that of all cases, as is nnU-Net's published {GOALS[max(GOALS)]:g} of {GOALS_OF}.",
         "",
         "| system | minutes | folds 0 to 4 | mean Dice | goal | dataset, cases | machine | date |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -190,12 +189,12 @@ def _outcome(run: Run, dice: float) -> str:
 
 
 def draw(runs: Sequence[Run]) -> Figure:
-    """Dice against minutes, a line a system and machine: whole, and from FINE on with the goals."""
+    """Dice against minutes, a line a `_curve`: whole, and from FINE on with the goals."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     whole, fine = figure.subplots(1, 2)
     for axes in (whole, fine):
         _draw_curves(axes, runs)
-    fine.plot(*zip(*GOALS.items(), strict=True), "k_", markersize=14, label="goal")
+    fine.plot(*zip(*GOALS.items(), strict=True), "k_", markersize=14, label=f"goal, {GOALS_OF}")
     whole.set_ylim(0, 1)
     best = max([*GOALS.values(), *(run.dice for run in runs)])
     fine.set_ylim(FINE, best + 0.01)

@@ -281,7 +281,8 @@ def logits_of(problem: NetworkProblem) -> list[np.ndarray]:
     )
     unet = model.build_unet(plan)
     port(problems.network_weights(problem), unet, len(problem.filters))
-    heads = model.training_forward(unet)(tf.constant(problems.network_input(problem)))
+    forward = tf.function(model.training_forward(unet))
+    heads = forward(tf.constant(problems.network_input(problem)))
     return [head.numpy() for head in heads]
 
 

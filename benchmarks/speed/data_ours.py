@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,6 @@ from nnunet_lib.loading import (
 from nnunet_lib.planning import Normalisation, Plan
 from nnunet_lib.preprocessing import preprocess_case
 from nnunet_lib.preprocessing.resampling import interpolation_matrix
-
-STEPS = 8
 
 
 def isotropic() -> Work:
@@ -114,8 +113,8 @@ def augmentation_naive() -> Work:
     return data.drawing(lambda: pipeline.run()[0])
 
 
-def loading_wait() -> Work:
-    """What steps of training wait for their batches, in the note: a share of a step."""
+def loading_wait(loader: Loader = "dali", network: str = "") -> Work:
+    """Steps of training, and in the note what they wait for their batches: a share of the time."""
     from benchmarks.speed.ours import PLAN
     from nnunet_lib.model import build_unet
     from nnunet_lib.training import TrainingSettings
@@ -123,18 +122,23 @@ def loading_wait() -> Work:
     from nnunet_lib.training.step import make_step
 
     settings = TrainingSettings()
-    step = make_step(build_unet(PLAN), make_optimiser(settings), PLAN, settings)
-    batches = _batches(inputs.PATCH)
+    quick = replace(PLAN, patch_size=inputs.QUICK_PATCH, filters=inputs.QUICK_FILTERS)
+    plan = quick if network == "quick" else PLAN
+    step = make_step(build_unet(plan), make_optimiser(settings), plan, settings)
+    batches = _batches(plan.patch_size, loader, settings.augmentation)
     step(*next(batches)).numpy()
-    waited = worked = 0.0
-    for _ in range(STEPS):
-        began = time.perf_counter()
-        batch = next(batches)
-        waited += (there := time.perf_counter()) - began
-        step(*batch).numpy()
-        worked += time.perf_counter() - there
-    note = f"{waited / (waited + worked):.2%} of a step"
-    return lambda: note
+
+    def work() -> str:
+        waited = worked = 0.0
+        for _ in range(data.STEPS):
+            began = time.perf_counter()
+            batch = next(batches)
+            waited += (there := time.perf_counter()) - began
+            step(*batch).numpy()
+            worked += time.perf_counter() - there
+        return f"{waited / (waited + worked):.2%} of a step"
+
+    return work
 
 
 def overlap() -> Work:

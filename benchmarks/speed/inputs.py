@@ -14,10 +14,13 @@ import numpy as np
 PATCH = (40, 56, 40)
 BATCH = 2
 PLANNED_BATCH = 9
-"""What nnU-Net plans for this network and patch: they are those of its plan for Hippocampus."""
+"""What nnU-Net plans with this patch for all 260 cases of Hippocampus."""
 CLASSES = 3
 FILTERS = (32, 64, 128, 256)
 """The network of the pairs: 4 stages, two 3x3x3 convolutions each, instance norm, leaky ReLU."""
+QUICK_PATCH = (32, 40, 32)
+QUICK_FILTERS = (16, 32, 64, 128)
+"""What the library plans by default for Hippocampus: steps of a fifth of the time."""
 HEADS = 3
 """Decoder levels that learn: all three that a network of 4 stages has."""
 HEAD_WEIGHTS = (4 / 7, 2 / 7, 1 / 7)

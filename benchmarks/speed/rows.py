@@ -139,8 +139,8 @@ _NETWORK = (
 )
 _PEAK_TEXT = "share of a lone convolution's FLOP/s"
 _LEFT_OUT = (
-    "FLOPs are counted as if every product were made: this library leaves out nearly half of them, "
-    "so that a share may be above 1"
+    "FLOPs are counted as if every product were made: since 30 November 2026 this library leaves "
+    "out nearly half of them, so that a share may be above 1"
 )
 _CONVOLUTION = "lone convolution"
 _PLAIN, _DYN, _MONAI, _NNUNET = "PlainConvUNet", "DynUNet", "MONAI", "nnunetv2"
@@ -288,8 +288,8 @@ ROWS: Sequence[Row] = (
                 time_ratio(OURS, _MONAI, _NNUNET),
                 "NumPy adds a window in rows of 120 numbers and needs 30 to 60 ns more for each: 3 "
                 "to 5 times as long as for memory in one piece. Two threads, together at a window "
-                "or one behind the other, were slower or no faster. It is 1 to 2 ms more beside 2 "
-                "to 4 s of the U-Net",
+                "or one behind the other, were slower or no faster. It is 1 to 8 ms more beside 2 "
+                "to 10 s of the U-Net",
             ),
         ),
     ),
@@ -311,7 +311,7 @@ ROWS: Sequence[Row] = (
                 "A pass is convolutions but for 1%, and what a layer makes of a mirrored case does "
                 "not follow from what it makes of the case: eight flips have eight times as many. "
                 "Two windows in a call took 0.96 of their time alone and four 0.94, but the one "
-                "pass gains by that as the eight do. nnU-Net's ratio was 6.9 to 8.4 in three runs",
+                "pass gains by that as the eight do. nnU-Net's ratio was 6.9 to 8.9",
             ),
             Goal(
                 f"{_NNUNET}'s 8 flips / its one pass",
@@ -405,9 +405,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "ranks-planned",
-        f"the steps of the row ranks, of {inputs.BATCH} patches a rank, with the "
-        f"{inputs.PLANNED_BATCH} that nnU-Net plans for this network: the gradients to exchange "
-        "are as many",
+        f"the row ranks with {inputs.PLANNED_BATCH} patches a rank, as nnU-Net plans for "
+        f"all cases of Hippocampus, in place of {inputs.BATCH}: as many gradients are exchanged",
         (
             Side("1", "benchmarks.speed.growing:ranks_planned:1"),
             Side("2", "benchmarks.speed.growing:ranks_planned:2"),

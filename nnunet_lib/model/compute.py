@@ -75,8 +75,15 @@ def has_avx512() -> bool:
     import numpy as np
 
     show_config: Any = np.show_config  # NumPy's own types know neither this argument nor a result
-    found = show_config("dicts")["SIMD Extensions"]["found"]
+    found = show_config("dicts")["SIMD Extensions"].get("found", ())  # left out where it is empty
     return any(name.startswith("AVX512") for name in found)
+
+
+def is_cpu() -> bool:
+    """Whether TensorFlow computes on the processor, because it sees no GPU."""
+    import tensorflow as tf
+
+    return not tf.config.get_visible_devices("GPU")
 
 
 def _weaknesses(compute: ComputeSettings, capabilities: dict[str, tuple[int, int]]) -> list[str]:

@@ -1,9 +1,9 @@
-"""A 3D convolution with the values and gradients of Keras's layer, quicker on a CPU.
+"""A 3D convolution with the values and gradients of Keras's layer, quicker in a graph on a CPU.
 
 It multiplies less (`model.toom_cook`) where channels and voxels are many, and works slice by slice
 where a kernel has one slice alone. oneDNN, which computes the rest, has no kernel for the gradient
-of a padded 3D convolution's weights in AVX2: there even a small layer's weights learn by the former
-way, and in 2D oneDNN has one.
+of a padded 3D convolution's weights in AVX2, but has one in 2D: there the weights of layers with
+fewer channels learn by the former way too.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from nnunet_lib.model import toom_cook
-from nnunet_lib.model.compute import has_avx512
+from nnunet_lib.model.compute import has_avx512, is_cpu
 
 FEWEST_VOXELS = 1000
 """With fewer, reading the sums of the kernel takes longer than the products that they save."""
@@ -32,7 +32,8 @@ class Conv3D(tf.keras.layers.Conv3D):
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Convolve (batch, *spatial, channels), without the bias: Keras calls this."""
         plain = set(self.strides + self.dilation_rate) == {1} and self.groups == 1
-        if plain and self.padding == "same" and _is_known_and_on_cpu(inputs):
+        usual = (self.padding, self.data_format, inputs.shape.rank) == ("same", "channels_last", 5)
+        if plain and usual and _is_known_and_on_cpu(inputs):
             if kernel.shape[0] == 1:
                 return _slice_by_slice(inputs, kernel)
             if kernel.shape[0] == toom_cook.DEPTH and _pays(inputs, kernel):
@@ -75,12 +76,16 @@ def _slice_by_slice(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 
 
 def _is_known_and_on_cpu(inputs: tf.Tensor) -> bool:
-    """Whether it is float32, of a size that depends on nothing, and no GPU takes it."""
-    known = inputs.dtype == tf.float32 and None not in inputs.shape
-    return known and not tf.config.get_visible_devices("GPU")
+    """Whether it is float32, of a size that depends on nothing, and part of a graph on a CPU.
+
+    Without a graph around them, functions traced for each shape would cost more than they save.
+    """
+    known = inputs.dtype == tf.float32 and inputs.shape.is_fully_defined()
+    return known and is_cpu() and not tf.executing_eagerly()
 
 
 def _pays(inputs: tf.Tensor, kernel: tf.Tensor) -> bool:
-    """Whether voxels and channels are enough."""
+    """Whether slices, voxels and channels are enough."""
     fewest = FEWEST_CHANNELS if has_avx512() else FEWEST_WITHOUT_AVX512
-    return prod(inputs.shape[1:4]) >= FEWEST_VOXELS and min(kernel.shape[-2:]) >= fewest
+    enough = inputs.shape[1] >= toom_cook.DEPTH and prod(inputs.shape[1:4]) >= FEWEST_VOXELS
+    return enough and min(kernel.shape[-2:]) >= fewest

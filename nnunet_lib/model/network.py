@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from nnunet_lib.model.checkpoint import LAST, assign_arrays, find_checkpoint, load_checkpoint
-from nnunet_lib.model.compute import DEFAULT_COMPUTE, ComputeSettings, Precision
+from nnunet_lib.model.compute import DEFAULT_COMPUTE, ComputeSettings, Precision, is_cpu
 from nnunet_lib.model.unet import build_unet
 from nnunet_lib.planning import Plan
 
@@ -18,17 +18,15 @@ Forward = Callable[[tf.Tensor], list[tf.Tensor]]
 Network = Callable[[np.ndarray], np.ndarray]
 
 FEW_CASES = 9
-"""So few cases, if the graph knows their number, pass a network one by one: quicker, more nodes.
-
-Nine is what nnU-Net plans for the hippocampus.
-"""
+"""So few cases, if the graph knows their number, pass a network one by one on a CPU: quicker, and
+more nodes. Nine is what nnU-Net plans for all 260 cases of Hippocampus."""
 
 
 def training_forward(model: tf.keras.Model, xla: bool = False) -> Forward:
     """The model in training: patches (batch, *patch, channels) -> logits of each head.
 
-    A batch of few cases goes through the model case by case, unless batch norm mixes them: what
-    one case leaves of the cores, such as in its small layers, the next one uses.
+    On a CPU a batch of few cases goes through the model case by case, unless batch norm mixes
+    them: what one case leaves of the cores, such as in its small layers, the next one uses.
 
     With XLA, the pass forward becomes one compiled program, and the pass back, which a gradient
     tape around this function asks for, another. The rest of the step stays outside: neither
@@ -49,7 +47,7 @@ def as_network(model: tf.keras.Model, xla: bool = False, batch_size: int = 1) ->
     """The model's finest head as a function: (n, *patch, channels) -> (n, *patch, classes).
 
     Both are float32. For few patches at a time a graph is traced for each number of them, in which
-    they go through the model one by one. For more, one graph serves all numbers.
+    they go through the model one by one on a CPU. For more, one graph serves all numbers.
 
     Args:
         model: from `build_unet`, in any precision.
@@ -86,7 +84,7 @@ class _CaseByCase:
     def __call__(self, patches: tf.Tensor) -> list[tf.Tensor]:
         """Patches (batch, *patch, channels) -> logits of each head, (batch, *grid, classes)."""
         cases = patches.shape[0]
-        if cases is None or cases > FEW_CASES:
+        if not cases or cases > FEW_CASES or not is_cpu():
             return self.forward(patches)
         heads = zip(*(self.forward(case) for case in tf.split(patches, cases)), strict=True)
         return [tf.concat(head, axis=0) for head in heads]
@@ -94,7 +92,7 @@ class _CaseByCase:
 
 def _mixes_cases(model: tf.keras.Model) -> bool:
     """Whether what becomes of a case in training depends on the others in its batch."""
-    return any(isinstance(layer, tf.keras.layers.BatchNormalization) for layer in model.layers)
+    return any(isinstance(layer, tf.keras.layers.BatchNormalization) for layer in model.submodules)
 
 
 def _any_number_of_patches(model: tf.keras.Model) -> tf.TensorSpec:

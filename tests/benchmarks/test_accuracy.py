@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy.page import FIGURE, PAGE, Run, add_run, page, read_runs, write_page
 
 WHERE = ("2026-01-01", "Processor of 1998", "Hippocampus")
@@ -71,3 +72,10 @@ def test_folds_are_kept_apart_and_averaged_by_cases_once_all_are_there(tmp_path)
     assert row in all_folds
     assert "Hippocampus, 180" in all_folds
     assert "0.1000" not in all_folds
+
+
+def test_nnunet_is_asked_for_one_fold_alone(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["accuracy", "--dataset", "nowhere", "--folds", "0", "1"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "--systems nnunet_lib" in capsys.readouterr().err

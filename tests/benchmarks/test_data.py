@@ -43,12 +43,15 @@ def test_the_two_maps_overlap_and_differ():
     assert 0.5 < (predicted & true).sum() / (predicted | true).sum() < 1
 
 
-def test_what_waits_is_read_from_the_note_in_the_report():
+@pytest.mark.parametrize("name", ["loading-wait", "loading-wait-quick"])
+def test_what_waits_is_read_from_each_side_s_note_in_the_report(name):
     from benchmarks.speed.pairs import Measured
 
-    (row,) = [row for row in DATA_ROWS if row.name == "loading-wait"]
-    result = {side.name: Measured((1.0,), 0, "0.50% of a step") for side in row.sides}
-    assert row.goals[0].value(result) == pytest.approx(0.005)
+    (row,) = [row for row in DATA_ROWS if row.name == name]
+    notes = {side.name: f"{number}.50% of a step" for number, side in enumerate(row.sides)}
+    result = {side: Measured((1.0,), 0, note) for side, note in notes.items()}
+    expected = [pytest.approx(0.005 + number / 100) for number in range(len(row.sides))]
+    assert [goal.value(result) for goal in row.goals] == expected
 
 
 @pytest.mark.slow  # preprocesses and draws for real

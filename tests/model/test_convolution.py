@@ -1,5 +1,6 @@
 """The convolution against Keras's own: the same values, by fewer products where that pays."""
 
+import itertools
 import platform
 from collections import Counter
 from pathlib import Path
@@ -72,8 +73,12 @@ def operations(layer: tf.keras.layers.Layer, image: tf.Tensor) -> Counter[str]:
             loss = tf.reduce_sum(layer(image))
         return tape.gradient(loss, [image, layer.kernel])
 
-    types = [one.type for one in gradients.get_concrete_function().graph.get_operations()]
-    return Counter(name for name in types if name.startswith("Conv3D"))
+    definition = gradients.get_concrete_function().graph.as_graph_def()
+    bodies = (definition, *definition.library.function)  # functions within it too
+    nodes = itertools.chain.from_iterable(
+        body.node if body is definition else body.node_def for body in bodies
+    )
+    return Counter(node.op for node in nodes if node.op.startswith("Conv3D"))
 
 
 class TestWhatTakesTheOtherWay:
@@ -92,13 +97,15 @@ class TestWhatTakesTheOtherWay:
         image = normal(2, 5, 7, 6, 4)
         assert operations(layer, image) == Counter()
         expected = tf.nn.conv3d(image, layer.kernel, [1] * 5, "SAME")
-        np.testing.assert_allclose(layer(image), expected, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(tf.function(layer)(image), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.usefixtures("avx512")
 class TestWhatDoesNot:
     @pytest.mark.parametrize(
-        "shape", [(1, 9, 10, 10, 32), (1, 12, 10, 10, 7)], ids=["voxels", "channels"]
+        "shape",
+        [(1, 9, 10, 10, 32), (1, 12, 10, 10, 7), (1, 2, 30, 30, 32)],
+        ids=["voxels", "channels", "slices"],
     )
     def test_small_layers(self, shape: tuple[int, ...]) -> None:
         assert operations(Conv3D(32, 3, padding="same"), normal(*shape)) == DIRECT
@@ -121,12 +128,23 @@ class TestWhatDoesNot:
 
     def test_grouped_channels(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(convolution, "convolve", None)  # which would take channels for missing
-        layer = Conv3D(64, 3, padding="same", groups=2)
+        layer = tf.function(Conv3D(64, 3, padding="same", groups=2))
         assert layer(normal(1, 12, 10, 10, 64)).shape == (1, 12, 10, 10, 64)
 
     def test_a_batch_of_unknown_size(self) -> None:
-        layer = Conv3D(32, 3, padding="same")
-        assert layer(tf.keras.Input(ENOUGH[1:])).shape[1:] == ENOUGH[1:]
+        graph = tf.function(Conv3D(32, 3, padding="same")).get_concrete_function(
+            tf.TensorSpec((None, *ENOUGH[1:]))
+        )
+        assert "Conv3D" in [one.type for one in graph.graph.get_operations()]
+
+    def test_a_batch_of_batches(self) -> None:
+        layer, image = Conv3D(32, 3, padding="same"), normal(3, *ENOUGH)
+        expected = [layer(batch) for batch in image]
+        np.testing.assert_allclose(tf.function(layer)(image), expected, rtol=0, atol=1e-5)
+
+    def test_anything_outside_of_a_graph(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(convolution, "convolve", None)
+        assert Conv3D(32, 3, padding="same")(normal(*ENOUGH)).shape == ENOUGH
 
     def test_anything_where_a_gpu_computes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [kind])
@@ -144,11 +162,15 @@ def test_a_unet_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 def unet_gradients(plan: Plan) -> list[np.ndarray]:
     tf.keras.utils.set_random_seed(0)
     model = build_unet(plan)
-    with tf.GradientTape() as tape:
-        finest = model(normal(1, *plan.patch_size, len(plan.channels)))[0]
-        loss = tf.reduce_sum(finest * normal(*finest.shape))
-    gradients = tape.gradient(loss, model.trainable_variables)
-    return [gradient.numpy() for gradient in gradients if gradient is not None]
+
+    @tf.function
+    def gradients() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            finest = model(normal(1, *plan.patch_size, len(plan.channels)))[0]
+            loss = tf.reduce_sum(finest * normal(*finest.shape))
+        return tape.gradient(loss, model.trainable_variables)
+
+    return [gradient.numpy() for gradient in gradients() if gradient is not None]
 
 
 @pytest.mark.skipif(
@@ -157,3 +179,10 @@ def unet_gradients(plan: Plan) -> list[np.ndarray]:
 )
 def test_the_processor_says_the_same() -> None:
     assert compute.has_avx512() == ("avx512f" in CPUINFO.read_text().split())
+
+
+def test_a_processor_in_which_numpy_finds_nothing_has_no_avx512(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(np, "show_config", lambda mode: {"SIMD Extensions": {"baseline": ["SSE"]}})
+    assert not compute.has_avx512.__wrapped__()

@@ -26,6 +26,7 @@ from nnunet_lib.model import (
     training_forward,
     variable_arrays,
 )
+from nnunet_lib.model.network import FEW_CASES, _CaseByCase
 from nnunet_lib.planning import Norm, Normalisation, Plan
 
 PLAN = Plan(
@@ -91,6 +92,20 @@ def test_a_trained_network_of_any_norm_predicts_alike_after_loading(
     assert loaded == plan
     expected = model(tf.constant(patches(2)), training=False)[0]
     np.testing.assert_allclose(network(patches(2)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("number", "gpus", "calls"),
+    [(2, [], 2), (FEW_CASES, [], FEW_CASES), (FEW_CASES + 1, [], 1), (2, ["a GPU"], 1)],
+)
+def test_few_cases_go_one_by_one_on_a_cpu(
+    number: int, gpus: list[str], calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: gpus)
+    seen = []
+    network = _CaseByCase(lambda cases: seen.append(len(cases)) or [cases])
+    np.testing.assert_array_equal(network(tf.constant(patches(number)))[0], patches(number))
+    assert seen == [number // calls] * calls
 
 
 def test_tensorflow_does_not_take_an_ensemble_s_networks_for_one_that_is_traced_again(

@@ -24,11 +24,6 @@ def test_the_matrices_filter(tile: int) -> None:
     np.testing.assert_allclose(matrices.to_outputs @ products, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("tile", TILES)
-def test_each_output_costs_fewer_products_than_the_kernel_has_slices(tile: int) -> None:
-    assert len(sums(tile).of_kernel) == tile + DEPTH - 1 < DEPTH * tile
-
-
 def test_a_case_takes_half_the_products_or_little_more() -> None:
     for slices in range(4, 200):
         tile = best_tile(slices)
