@@ -152,8 +152,10 @@ def _mean_row(folds: Sequence[Run]) -> str:
 
 def _curve(run: Run, runs: Sequence[Run]) -> str:
     """Its system, and where the runs have several, its data and the machine's processor."""
-    several = [name for name in ("dataset", "machine") if len({getattr(r, name) for r in runs}) > 1]
-    return ", ".join([run.system, *(getattr(run, name).split(",")[0] for name in several)])
+    processor = run.machine.rsplit(", ", 2)[0]  # without cores and memory
+    named = {"dataset": run.dataset, "machine": processor}
+    several = [name for name in named if len({getattr(other, name) for other in runs}) > 1]
+    return ", ".join([run.system, *(named[name] for name in several)])
 
 
 def alt_text(runs: Sequence[Run]) -> str:
@@ -190,7 +192,7 @@ def _outcome(run: Run, dice: float) -> str:
 
 def draw(runs: Sequence[Run]) -> Figure:
     """Dice against minutes, a line a `_curve`: whole, and from FINE on with the goals."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
     whole, fine = figure.subplots(1, 2)
     for axes in (whole, fine):
         _draw_curves(axes, runs)
@@ -198,7 +200,7 @@ def draw(runs: Sequence[Run]) -> Figure:
     whole.set_ylim(0, 1)
     best = max([*GOALS.values(), *(run.dice for run in runs)])
     fine.set_ylim(FINE, best + 0.01)
-    figure.legend(*fine.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    figure.legend(*fine.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
 
