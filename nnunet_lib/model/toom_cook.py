@@ -9,9 +9,8 @@ its values at n points, and a product's value is the product of the values. So
 
 where * stands for 6 convolutions in 2D, one a point, and the three small matrices add up slices.
 Adding up costs passes through memory, and a sum of the inputs serves as many products as there are
-channels out. So it pays where channels are many. Rounding errors grow: to five
-times those of a direct sum, still far below what a float32 network feels, with the most slices at
-once.
+channels out. So it pays where channels are many. Rounding errors grow, to
+five times those of a direct sum for the most slices at once.
 
 Sources: Toom (1963) and Cook (1966) for long numbers; Winograd (1980) for filters; Lavin and Gray
 (arXiv:1509.09308) for networks. The gradients follow by transposing the matrices.
