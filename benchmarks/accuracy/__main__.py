@@ -58,7 +58,7 @@ class Comparison:
         self.dataset = Dataset.open(root)
         self.work = WORK / self.dataset.name
         names = [case.identifier for case in self.dataset.training]
-        self.folds = split_folds(names)
+        self.folds = split_folds(names, FOLDS)
 
     def run(self, system: str, minutes: float, fold: int) -> Run:
         """Train one system for so many minutes, and score the fold's validation cases."""

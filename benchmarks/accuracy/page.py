@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nnunet_lib.files import as_tuples, read_json, replacing, write_json
+from nnunet_lib.training.settings import TrainingSettings
 
 RESULTS = Path("benchmarks/accuracy.json")
 PAGE, FIGURE = "ACCURACY.md", "accuracy.png"
@@ -16,7 +17,7 @@ GOALS_OF = "Hippocampus"
 GOALS = {5.0: 0.865, 15.0: 0.885, 45.0: 0.89}
 """Mean Dice to reach on it after so many minutes; the last is what nnU-Net publishes after a full
 training on a GPU (five folds, all 260 cases; Isensee et al. 2021)."""
-FOLDS = 5
+FOLDS = TrainingSettings().number_of_folds
 SHOWN_FOLD = 0
 """Whose runs the figure and the first table compare, and what nnU-Net is trained on here."""
 FINE = 0.84
@@ -137,7 +138,7 @@ def _mean_row(folds: Sequence[Run]) -> str:
     """The runs of all folds of one system on one line."""
     first, cases = folds[0], sum(run.cases for run in folds)
     dice = sum(run.dice * run.cases for run in folds) / cases
-    cells = (
+    return _line(
         first.system,
         f"{first.minutes:g}",
         ", ".join(f"{run.dice:.4f}" for run in folds),
@@ -147,7 +148,6 @@ def _mean_row(folds: Sequence[Run]) -> str:
         first.machine,
         max(run.date for run in folds),
     )
-    return f"| {' | '.join(cells)} |"
 
 
 def _curve(run: Run, runs: Sequence[Run]) -> str:
@@ -169,7 +169,7 @@ def alt_text(runs: Sequence[Run]) -> str:
 
 def _row(run: Run) -> str:
     low, high = run.interval
-    cells = (
+    return _line(
         run.system,
         f"{run.minutes:g}",
         str(run.steps),
@@ -180,6 +180,9 @@ def _row(run: Run) -> str:
         run.machine,
         run.date,
     )
+
+
+def _line(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 

@@ -113,17 +113,28 @@ def augmentation_naive() -> Work:
     return data.drawing(lambda: pipeline.run()[0])
 
 
-def loading_wait(loader: Loader = "dali", network: str = "") -> Work:
+def loading_wait() -> Work:
     """Steps of training, and in the note what they wait for their batches: a share of the time."""
     from benchmarks.speed.ours import PLAN
+
+    return _waiting_for("dali", PLAN)
+
+
+def loading_wait_quick(loader: Loader) -> Work:
+    """The same with quicker steps."""
+    from benchmarks.speed.ours import PLAN
+
+    plan = replace(PLAN, patch_size=inputs.QUICK_PATCH, filters=inputs.QUICK_FILTERS)
+    return _waiting_for(loader, plan)
+
+
+def _waiting_for(loader: Loader, plan: Plan) -> Work:
     from nnunet_lib.model import build_unet
     from nnunet_lib.training import TrainingSettings
     from nnunet_lib.training.optimisers import make_optimiser
     from nnunet_lib.training.step import make_step
 
     settings = TrainingSettings()
-    quick = replace(PLAN, patch_size=inputs.QUICK_PATCH, filters=inputs.QUICK_FILTERS)
-    plan = quick if network == "quick" else PLAN
     step = make_step(build_unet(plan), make_optimiser(settings), plan, settings)
     batches = _batches(plan.patch_size, loader, settings.augmentation)
     step(*next(batches)).numpy()

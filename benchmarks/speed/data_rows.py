@@ -108,7 +108,7 @@ DATA_ROWS: Sequence[Row] = (
         "the same by both loaders, with the quicker steps of a U-Net of "
         f"{', '.join(map(str, inputs.QUICK_FILTERS))} filters and patches of "
         f"{'x'.join(map(str, inputs.QUICK_PATCH))}, as planned for Hippocampus",
-        (_ours("loading_wait:dali:quick"), _ours("loading_wait:tf:quick", _TWIN)),
+        (_ours("loading_wait_quick:dali"), _ours("loading_wait_quick:tf", _TWIN)),
         1,
         (_waiting("DALI's waiting / step", OURS), _waiting("tf.data's waiting / step", _TWIN)),
     ),

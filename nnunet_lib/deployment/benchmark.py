@@ -27,6 +27,7 @@ from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.loading import CaseFiles, LoaderSettings, benchmark_batches, training_batches
 from nnunet_lib.model import as_network, build_unet, prepare
+from nnunet_lib.model.compute import is_cpu
 from nnunet_lib.parallel import cores
 from nnunet_lib.planning import Plan
 from nnunet_lib.preprocessing import PreprocessedDataset
@@ -103,7 +104,7 @@ def peak_memory() -> float:
 
 def peak_gpu_memory() -> float | None:
     """MiB, the most that TensorFlow has held on this process's first GPU; None without one."""
-    if not tf.config.get_visible_devices("GPU"):
+    if is_cpu():
         return None
     return tf.config.experimental.get_memory_info("GPU:0")["peak"] / MEBIBYTE
 
