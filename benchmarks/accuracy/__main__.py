@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from benchmarks.accuracy.page import FOLDS, RESULTS, SHOWN_FOLD, Run, add_run, write_page
 from benchmarks.machine import machine
@@ -118,7 +119,15 @@ class Comparison:
     def _prepare_peer(self) -> None:
         """The dataset in nnU-Net's layout, its plans, and our fold."""
         name = f"Dataset004_{self.dataset.name}"
-        raw = self.work / "nnunet/raw" / name
+        self._link_scans(self.work / "nnunet/raw" / name)
+        self._call_peer(self.work / "nnunet/results", "prepare")
+        fold = self.folds[SHOWN_FOLD]
+        split = {"train": list(fold.training), "val": list(fold.validation)}
+        write_json(self.work / "nnunet/preprocessed" / name / "splits_final.json", [split])
+        write_json(self.work / "nnunet/prepared.json", True)
+
+    def _link_scans(self, raw: Path) -> None:
+        """Links to the scans and labels under nnU-Net's names, and its description of them."""
         for part in ("imagesTr", "labelsTr"):
             (raw / part).mkdir(parents=True, exist_ok=True)
         ending = self.dataset.file_ending
@@ -127,19 +136,17 @@ class Comparison:
                 _link(raw / "imagesTr" / f"{case.identifier}_{channel:04d}{ending}", image)
             if case.label is not None:
                 _link(raw / "labelsTr" / f"{case.identifier}{ending}", case.label)
+        write_json(raw / "dataset.json", self._description())
+
+    def _description(self) -> dict[str, Any]:
+        """The dataset in the words of nnU-Net's dataset.json."""
         labels = {name: value for value, name in enumerate(self.dataset.labels)}
-        description = {
+        return {
             "channel_names": {str(i): name for i, name in enumerate(self.dataset.channels)},
             "labels": {"background": 0} | {n: v for n, v in labels.items() if v},
             "numTraining": len(self.dataset.training),
-            "file_ending": ending,
+            "file_ending": self.dataset.file_ending,
         }
-        write_json(raw / "dataset.json", description)
-        self._call_peer(self.work / "nnunet/results", "prepare")
-        fold = self.folds[SHOWN_FOLD]
-        split = {"train": list(fold.training), "val": list(fold.validation)}
-        write_json(self.work / "nnunet/preprocessed" / name / "splits_final.json", [split])
-        write_json(self.work / "nnunet/prepared.json", True)
 
     def _call_peer(self, results: Path, *arguments: str) -> None:
         if not PEERS.exists():
