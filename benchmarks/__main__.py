@@ -24,9 +24,11 @@ from benchmarks.speed.data_rows import DATA_ROWS
 from benchmarks.speed.inputs import REAL_SCAN
 from benchmarks.speed.pairs import PEERS, WorkerError, take_turns
 from benchmarks.speed.report import FIGURE, as_json, draw, drops, from_json, page
+from benchmarks.speed.rows import ON_A_SCAN, Row, with_scans
 from benchmarks.speed.rows import ROWS as NETWORK_ROWS
-from benchmarks.speed.rows import Row, with_scans
 from benchmarks.speed.scan import find_dataset, write_scan
+from nnunet_lib.datasets import Dataset
+from nnunet_lib.errors import InputError
 from nnunet_lib.files import read_json, replacing, write_json
 
 ROWS = (*DATA_ROWS, *NETWORK_ROWS)
@@ -46,15 +48,23 @@ VERSIONS = (
 
 
 def main() -> None:
+    """Do what the command line asks for."""
+    try:
+        compare(_options())
+    except InputError as error:
+        raise SystemExit(str(error)) from None
+
+
+def compare(chosen: argparse.Namespace) -> None:
     """Measure, write, and fail where a figure dropped or a row could not be measured."""
-    chosen = _options()
     if not PEERS.exists():
         raise SystemExit(f"{PEERS} is not there. 'make bench' makes it.")
     dataset = chosen.dataset or find_dataset(Path("data"))
-    last = _last_figures(machine())
+    scan = None if dataset is None else Dataset.open(dataset).name
+    last = _last_figures(machine(), scan)
     found = parity.compare(dataset) if PARITY in chosen.rows else []
     rows = _rows(chosen.rows, dataset)
-    figures, failed = _measure_all(rows, last, chosen.turns)
+    figures, failed = _measure_all(rows, last, chosen.turns, scan)
     worse = [f"{PARITY}: {row.quantity} is {row.worst:.3g}." for row in found if not row.held]
     worse += [*failed, *drops(rows, figures, last)]
     if worse:
@@ -65,11 +75,20 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     names = [PARITY, *ROW_NAMES]
     parser.add_argument("--rows", nargs="+", choices=names, default=names)
-    parser.add_argument("--turns", type=int, help="how often each side works; a row's own if not")
+    parser.add_argument(
+        "--turns", type=_number, help="how often each side works; a row's own number if not"
+    )
     parser.add_argument(
         "--dataset", type=Path, help="in MSD layout, for the real scan; one in data/ if not given"
     )
     return parser.parse_args()
+
+
+def _number(text: str) -> int:
+    """A number of turns."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
+    return int(text)
 
 
 def _rows(names: Sequence[str], dataset: Path | None) -> tuple[Row, ...]:
@@ -84,7 +103,10 @@ def _rows(names: Sequence[str], dataset: Path | None) -> tuple[Row, ...]:
 
 
 def _measure_all(
-    rows: Sequence[Row], last: Mapping[str, Mapping[str, float]], turns: int | None
+    rows: Sequence[Row],
+    last: Mapping[str, Mapping[str, float]],
+    turns: int | None,
+    scan: str | None,
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
     """The figures of these rows, which are written after each; and which rows failed."""
     figures, failed = {}, []
@@ -95,7 +117,7 @@ def _measure_all(
             failed.append(f"{row.name}: {error}")
             continue
         figures[row.name] = measured["figures"]
-        _keep(row.name, measured)
+        _keep(row.name, measured | ({"dataset": scan} if row.name.endswith(ON_A_SCAN) else {}))
     write_page(_tables())
     return figures, failed
 
@@ -104,39 +126,44 @@ def _keep(name: str, measured: Mapping[str, Any]) -> None:
     """Write a row into this machine's table; other rows and other machines keep theirs."""
     tables = _tables()
     rows = tables.get(machine(), {"rows": {}})["rows"]
-    tables[machine()] = {"versions": _versions(), "rows": {**rows, name: measured}}
+    tables[machine()] = {"rows": {**rows, name: {**measured, "versions": _versions()}}}
     write_json(RESULTS, tables)
 
 
 def _tables() -> dict[str, Any]:
-    """What was measured so far: versions and rows, by machine."""
+    """What was measured so far: rows, by machine."""
     return read_json(RESULTS) if RESULTS.exists() else {}
 
 
 def _measure(row: Row, turns: int, last: Mapping[str, float]) -> dict[str, Any]:
     print(f"{row.name}: {row.title} ...", flush=True)
-    environment = {REAL_SCAN: str(SCAN)} if row.name.endswith("-scan") else None
+    environment = {REAL_SCAN: str(SCAN)} if row.name.endswith(ON_A_SCAN) else None
     value = as_json(row, take_turns(row.sides, turns, environment), today(), last)
     for text, figure in value["figures"].items():
         print(f"  {text}: {figure:.3g}", flush=True)
     return value
 
 
-def _last_figures(this_machine: str) -> dict[str, dict[str, float]]:
-    """What the last committed run on this machine found; nothing, and a word why, without one."""
+def _last_figures(this_machine: str, scan: str | None) -> dict[str, dict[str, float]]:
+    """What the last committed run on this machine found; nothing, and a word why, without one.
+
+    Of rows about a scan only where that was of the same dataset.
+    """
     last = committed()
     if last is None:
         print(f"Git has no committed {RESULTS}: there is no last run to compare with.")
     elif this_machine not in last:
         print(f"All committed runs were on other machines ({'; '.join(last)}).")
     else:
-        return {name: row["figures"] for name, row in last[this_machine]["rows"].items()}
+        rows = last[this_machine]["rows"].items()
+        return {name: row["figures"] for name, row in rows if row.get("dataset", scan) == scan}
     return {}
 
 
 def write_page(tables: Mapping[str, Any]) -> None:
     """RESULTS.md and its figure; the last comparison of results stands below."""
-    runs = [from_json(name, _about(name, one), one["rows"]) for name, one in tables.items()]
+    rows_of = {name: table["rows"] for name, table in tables.items()}
+    runs = [from_json(name, _about(name, rows), rows) for name, rows in rows_of.items()]
     rows = with_scans(ROWS)
     if growing := [row for row in rows if row.growth and any(row.name in r.rows for r in runs)]:
         with replacing(PAGE.with_name(FIGURE)) as temporary:
@@ -169,16 +196,27 @@ def _versions() -> dict[str, str]:
     return ours | dict(zip(VERSIONS, done.stdout.split(), strict=True))
 
 
-def _about(name_of_machine: str, table: Mapping[str, Any]) -> str:
-    """The machine, the versions, and when: rows may have been measured on several days."""
-    versions = ", ".join(f"{name} {version}" for name, version in table["versions"].items())
-    days: dict[str, list[str]] = {}
-    for name, row in table["rows"].items():
-        days.setdefault(row["date"], []).append(name)
-    newest = max(days, default="")
-    earlier = [f"{', '.join(days[day])} on {day}" for day in sorted(days) if day != newest]
-    text = f"{name_of_machine}; {versions}; {newest}"
-    return "; ".join([text, *earlier]) + "."
+def _about(name_of_machine: str, rows: Mapping[str, Any]) -> str:
+    """The machine, the versions, and when; also of rows of another day or with other versions."""
+    newest = max(rows.values(), key=lambda row: row["date"])
+    others: dict[str, list[str]] = {}
+    for name, row in rows.items():
+        changed = {
+            package: version
+            for package, version in row["versions"].items()
+            if newest["versions"].get(package) != version
+        }
+        if changed or row["date"] != newest["date"]:
+            day = f"on {row['date']}"
+            when = f"{day} with {_in_words(changed)}" if changed else day
+            others.setdefault(when, []).append(name)
+    earlier = [f"{', '.join(names)} {when}" for when, names in sorted(others.items())]
+    about = [name_of_machine, _in_words(newest["versions"]), newest["date"], *earlier]
+    return "; ".join(about) + "."
+
+
+def _in_words(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def today() -> str:

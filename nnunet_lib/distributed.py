@@ -78,10 +78,6 @@ class Ranks:
 
         return total(tensor)
 
-    def mean(self, value: float) -> float:
-        """The mean over ranks of a number."""
-        return float(np.mean([float(item) for item in self.gather(value)]))
-
     def gradient_tape(self, tape: "tf.GradientTape") -> "tf.GradientTape":
         """A tape whose gradients are the mean over ranks."""
         return tape if self.size == 1 else _horovod().DistributedGradientTape(tape)

@@ -23,6 +23,7 @@ from typing import Any
 from benchmarks.accuracy.page import FOLDS, RESULTS, SHOWN_FOLD, Run, add_run, write_page
 from benchmarks.machine import machine
 from nnunet_lib.datasets import Dataset
+from nnunet_lib.errors import InputError
 from nnunet_lib.evaluation import evaluate_folder
 from nnunet_lib.files import read_json, write_json
 from nnunet_lib.loading.folds import split_folds
@@ -46,7 +47,10 @@ def main() -> None:
     chosen = parser.parse_args()
     if set(chosen.folds) != {SHOWN_FOLD} and set(chosen.systems) != {OURS}:
         parser.error(f"folds other than {SHOWN_FOLD} are for --systems {OURS} alone.")
-    comparison = Comparison(chosen.dataset)
+    try:
+        comparison = Comparison(chosen.dataset)
+    except InputError as error:
+        raise SystemExit(str(error)) from None
     for minutes, fold, system in product(chosen.minutes, chosen.folds, chosen.systems):
         add_run(comparison.run(system, minutes, fold), RESULTS)
         write_page(RESULTS)

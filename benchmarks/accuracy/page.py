@@ -102,6 +102,12 @@ def page(runs: Sequence[Run]) -> str:
         "runs of one machine. Written by `make bench-accuracy`, never by hand. "
         "`benchmarks/accuracy/` says what each system was given.",
         "",
+        "Two things to know. That nnunet_lib mirrors no patches was decided by trials of 5 minutes "
+        "that were scored on these same cases (the README has them), which flatters it a little. "
+        "And each run is of the library of its day: until 28 November 2026 it planned patches of "
+        "40x56x40 for Hippocampus, and since plans 32x40x32; on 30 November convolutions began to "
+        "take fewer products.",
+        "",
         f"![{alt_text(shown)}]({FIGURE})",
         "",
         "| system | minutes | steps | batch | mean Dice (95% interval) | goal | dataset, cases "

@@ -42,7 +42,6 @@ class TimedTrainer(nnUNetTrainer):
             self.lr_scheduler.step(self.num_epochs * passed / limit)
             self.train_step(next(self.dataloader_train))
             self.steps += 1
-        self.seconds = time.monotonic() - began
         self.on_train_end()
 
 
@@ -70,7 +69,7 @@ def train(minutes: float, batch_size: int | None) -> None:
     trainer.minutes = minutes
     trainer.run_training()
     trainer.perform_actual_validation()
-    found = {"steps": trainer.steps, "seconds": trainer.seconds, "batch_size": trainer.batch_size}
+    found = {"steps": trainer.steps, "batch_size": trainer.batch_size}
     Path(trainer.output_folder, "steps.json").write_text(json.dumps(found))
 
 

@@ -34,8 +34,8 @@ ANISOTROPIC = Scan((20, 128, 128), (4.0, 0.8, 0.8), (4.0, 1.0, 1.0))
 MAPS = (96, 128, 128)
 FOLDER = Path("build/benchmarks")
 CASES = 8
-STEPS = 16
-"""Of training, in which is counted what they wait for their batches."""
+STEPS = 32
+"""Of training, in which is counted what they wait for their batches: after `READY` others."""
 PATCH = (64, 96, 80)
 READY = 32
 """Batches that are drawn before each turn and not measured: more than any side has ready. DALI

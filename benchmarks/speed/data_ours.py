@@ -137,11 +137,10 @@ def _waiting_for(loader: Loader, plan: Plan) -> Work:
     settings = TrainingSettings()
     step = make_step(build_unet(plan), make_optimiser(settings), plan, settings)
     batches = _batches(plan.patch_size, loader, settings.augmentation)
-    step(*next(batches)).numpy()
 
-    def work() -> str:
+    def steps(number: int) -> str:
         waited = worked = 0.0
-        for _ in range(data.STEPS):
+        for _ in range(number):
             began = time.perf_counter()
             batch = next(batches)
             waited += (there := time.perf_counter()) - began
@@ -149,7 +148,7 @@ def _waiting_for(loader: Loader, plan: Plan) -> Work:
             worked += time.perf_counter() - there
         return f"{waited / (waited + worked):.2%} of a step"
 
-    return work
+    return After(lambda: steps(data.READY), lambda: steps(data.STEPS))
 
 
 def overlap() -> Work:

@@ -125,9 +125,12 @@ class _Patches(torch.utils.data.IterableDataset):
 def _drawing(make: Callable[[], Callable[[], Pair]], workers: int) -> Work:
     torch.manual_seed(SEED)  # each worker process makes seeds of its own from it, NumPy's too
     np.random.seed(SEED)
-    ahead = 1 if workers else None
     loader = torch.utils.data.DataLoader(
-        _Patches(make), batch_size=inputs.BATCH, num_workers=workers, prefetch_factor=ahead
+        _Patches(make),
+        batch_size=inputs.BATCH,
+        num_workers=workers,
+        prefetch_factor=3 if workers else None,  # nnU-Net keeps six batches ready too
+        in_order=False,  # as in nnU-Net: nobody waits for the slower worker
     )
     batches = iter(loader)
     return data.drawing(lambda: next(batches)[0])
@@ -139,19 +142,26 @@ def _seed() -> int:
 
 
 def _batchgenerators(settings: AugmentationSettings) -> Callable[[], Pair]:
-    from batchgeneratorsv2.transforms.intensity.brightness import MultiplicativeBrightnessTransform
-    from batchgeneratorsv2.transforms.intensity.contrast import ContrastTransform
-    from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
-    from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
-    from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
-    from batchgeneratorsv2.transforms.spatial.low_resolution import SimulateLowResolutionTransform
     from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
-    from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
     from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
-    from batchgeneratorsv2.transforms.utils.random import RandomTransform
+
+    space = [_batchgenerators_space(settings), MirrorTransform((0, 1, 2))]
+    transform = ComposeTransforms([*space, *_batchgenerators_intensities(settings)])
+    crop = _crops()
+
+    def draw() -> Pair:
+        image, label = crop()
+        changed = transform(image=image, segmentation=label)
+        return changed["image"], changed["segmentation"]
+
+    return draw
+
+
+def _batchgenerators_space(settings: AugmentationSettings) -> Any:
+    from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 
     limit = math.radians(settings.rotation_limit)
-    space = SpatialTransform(
+    return SpatialTransform(
         data.PATCH,
         0,
         False,
@@ -163,6 +173,17 @@ def _batchgenerators(settings: AugmentationSettings) -> Callable[[], Pair]:
         mode_seg="nearest",
         padding_mode_image="border",
     )
+
+
+def _batchgenerators_intensities(settings: AugmentationSettings) -> list[Any]:
+    from batchgeneratorsv2.transforms.intensity.brightness import MultiplicativeBrightnessTransform
+    from batchgeneratorsv2.transforms.intensity.contrast import ContrastTransform
+    from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
+    from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
+    from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
+    from batchgeneratorsv2.transforms.spatial.low_resolution import SimulateLowResolutionTransform
+    from batchgeneratorsv2.transforms.utils.random import RandomTransform
+
     # What it calls the noise's variance is its deviation.
     noise = GaussianNoiseTransform(settings.noise_standard_deviation, 1, True)
     blur = GaussianBlurTransform(settings.blur_sigma, True, True, 1, benchmark=True)
@@ -175,28 +196,19 @@ def _batchgenerators(settings: AugmentationSettings) -> Callable[[], Pair]:
         ignore_axes=None,
         p_per_channel=settings.low_resolution_channel_probability,
     )
+    inverted, gamma = (
+        GammaTransform(settings.gamma_exponent, of_inverted, False, 1, 1) for of_inverted in (1, 0)
+    )
     changes = [
         (noise, settings.noise_probability),
         (blur, settings.blur_probability),
         (brightness, settings.brightness_probability),
         (contrast, settings.contrast_probability),
         (resolution, settings.low_resolution_probability),
-        (
-            GammaTransform(settings.gamma_exponent, 1, False, 1, 1),
-            settings.inverted_gamma_probability,
-        ),
-        (GammaTransform(settings.gamma_exponent, 0, False, 1, 1), settings.gamma_probability),
+        (inverted, settings.inverted_gamma_probability),
+        (gamma, settings.gamma_probability),
     ]
-    intensities = [RandomTransform(change, often) for change, often in changes if often]
-    transform = ComposeTransforms([space, MirrorTransform((0, 1, 2)), *intensities])
-    crop = _crops()
-
-    def draw() -> Pair:
-        image, label = crop()
-        changed = transform(image=image, segmentation=label)
-        return changed["image"], changed["segmentation"]
-
-    return draw
+    return [RandomTransform(change, often) for change, often in changes if often]
 
 
 def _crops() -> Callable[[], Pair]:

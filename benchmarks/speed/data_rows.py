@@ -97,7 +97,8 @@ DATA_ROWS: Sequence[Row] = (
     ),
     Row(
         "loading-wait",
-        f"{data.STEPS} training steps, and what they wait for their augmented batches of "
+        f"{data.STEPS} training steps after {data.READY} that use up what lay ready, and what they "
+        "wait for their augmented batches of "
         f"{inputs.BATCH} patches of {'x'.join(map(str, inputs.PATCH))}, with the U-Net of the step",
         (_ours("loading_wait"),),
         1,

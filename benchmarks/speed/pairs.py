@@ -1,5 +1,6 @@
 """Workers of both environments that are alive together and take turns."""
 
+import contextlib
 import json
 import os
 import shlex
@@ -43,7 +44,7 @@ class Measured:
     Attributes:
         seconds: one a turn.
         bytes: by how much its process had grown since it was prepared, the largest of its turns.
-        note: what the work said of itself.
+        note: what the work said of itself in its last turn.
     """
 
     seconds: tuple[float, ...]
@@ -61,8 +62,16 @@ class Measured:
         return min(self.seconds)
 
     @property
+    def growth(self) -> float:
+        """Its process's growth in MiB, at least 1: less is chance, and may have no logarithm."""
+        return max(1.0, self.bytes / 2**20)
+
+    @property
     def spread(self) -> float:
-        """Half the distance between the quartiles, as a share of the median."""
+        """Half the distance between the quartiles, as a share of the median.
+
+        Of up to three turns the quartiles are the extremes.
+        """
         ordered = sorted(self.seconds)
         quarter = len(ordered) // 4
         return (ordered[-1 - quarter] - ordered[quarter]) / 2 / self.median
@@ -87,14 +96,17 @@ class Worker:
             text=True,
             env=variables,
         )
-        self.note = str(self._answer()["note"])
+        self.note = ""
+        self._answer()
 
     def turn(self) -> tuple[float, int]:
-        """Do the work once: seconds and bytes."""
+        """Do the work once: seconds and bytes. What it says of itself is kept."""
         assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # of a dead one: then there is no answer
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
         answer = self._answer()
+        self.note = str(answer["note"])
         return float(answer["seconds"]), int(answer["bytes"])
 
     def _answer(self) -> dict[str, float | str]:

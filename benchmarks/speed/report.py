@@ -53,19 +53,22 @@ class Run:
         machine: its name.
         about: the machine, the versions and the days.
         rows: what the sides of each row needed.
+        figures: what was made of that, on the day and with the code of the day.
         last: the figures of the committed run before, by row.
     """
 
     machine: str
     about: str
     rows: Mapping[str, Result]
+    figures: Figures
     last: Figures
 
 
 def from_json(machine: str, about: str, rows: Mapping[str, Any]) -> Run:
     """The run of a machine, from its rows as `as_json` wrote them."""
     sides = {name: _sides_from_json(row["sides"]) for name, row in rows.items()}
-    return Run(machine, about, sides, {name: row["last"] for name, row in rows.items()})
+    figures, last = ({name: row[key] for name, row in rows.items()} for key in ("figures", "last"))
+    return Run(machine, about, sides, figures, last)
 
 
 def _sides_from_json(sides: Mapping[str, Any]) -> dict[str, Measured]:
@@ -105,7 +108,8 @@ at all.
 _SOURCES = """## What the figures were made from
 
 Growth is how far the process's resident memory was at most above what it was before its first turn,
-and with ranks all that the largest of them held; spread is half the distance between the quartiles.
+and with ranks all that the largest of them held; spread is half the distance between the quartiles,
+or of the extremes of up to three turns.
 """
 
 
@@ -131,7 +135,7 @@ def alt_text(rows: Sequence[Row], runs: Sequence[Run]) -> str:
     """What the figure of growth shows, in words."""
     said = []
     for row, run in product(rows, runs):
-        if laws := figures_of(row, run.rows[row.name]) if row.name in run.rows else {}:
+        if laws := run.figures.get(row.name, {}):
             told = "; ".join(f"{text} = {value:.2g}" for text, value in laws.items())
             said.append(f"{row.title}, {run.machine}: {told}")
     return "Time and memory against size, on logarithmic axes. " + ". ".join(said) + "."
@@ -157,7 +161,7 @@ def _draw_row(panels: Sequence[Any], row: Row, runs: Sequence[Run]) -> None:
         sides = list(run.rows.get(row.name, {}).values())[: len(sizes)]
         if sides:
             _draw_law(panels[0], sizes, [one.median for one in sides], f"C{index}")
-            _draw_law(panels[1], sizes, [one.bytes / 2**20 for one in sides], f"C{index}")
+            _draw_law(panels[1], sizes, [one.growth for one in sides], f"C{index}")
     for axes, unit in zip(panels, ("s", "MiB"), strict=True):
         axes.set(xlabel=row.growth.over, ylabel=unit)
         axes.minorticks_off()
@@ -197,15 +201,17 @@ def _figures_table(rows: Sequence[Row], runs: Sequence[Run]) -> str:
 
 
 def _is_missed(row: Row, goal: Goal, run: Run) -> bool:
-    return row.name in run.rows and not goal.is_met_by(goal.value(run.rows[row.name]))
+    value = run.figures.get(row.name, {}).get(goal.text)
+    return value is not None and not goal.is_met_by(value)
 
 
 def _outcome(row: Row, goal: Goal, run: Run) -> str:
     """The figure, the one before in brackets, and whether it meets its goal."""
-    if row.name not in run.rows:
+    value = run.figures.get(row.name, {}).get(goal.text)
+    if value is None:
         return ""
     before = run.last[row.name].get(goal.text)
-    text = f"{goal.value(run.rows[row.name]):.3g}"
+    text = f"{value:.3g}"
     text += "" if before is None else f" ({before:.3g})"
     if goal.limit is None:
         return text
@@ -216,7 +222,7 @@ def _sides(rows: Sequence[Row], run: Run) -> Iterator[Sequence[str]]:
     for row in rows:
         for name, one in run.rows.get(row.name, {}).items():
             grown, turns = f"{one.bytes / 2**20:.0f}", str(len(one.seconds))
-            spread = f"{one.spread:.0%}"
+            spread = f"{one.spread:.0%}" if len(one.seconds) > 1 else ""
             yield row.name, name, _seconds(one.median), spread, turns, grown, one.note
 
 

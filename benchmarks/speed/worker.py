@@ -5,12 +5,13 @@
 
 The words after the function's name are its arguments. A worker runs in either environment and
 imports, besides the work, only what both have. On its output
-stand lines of JSON: one when it is ready (the work was done once, so that nothing is measured
-twice that happens once), then one for each line that it reads: the seconds that the work took, and
-by how many bytes the process had grown at its largest since it was prepared.
+stand lines of JSON: an empty one when it is ready (the work was done once, so that nothing is
+measured that happens once), then one for each line that it reads: the seconds that the work took,
+by how many bytes the process had grown at its largest since it was prepared, and what the work says
+of itself.
 
 Short work is done once more before it is measured: else it pays for the caches of the side that
-went before, and who that is decides its time.
+went before, and who that is decides its time. How much memory a process has, Linux tells.
 """
 
 import contextlib
@@ -37,6 +38,7 @@ class Reported:
 
     seconds: float
     bytes: int
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def main() -> None:
     module, name, *arguments = sys.argv[1].split(":")
     work: Work = getattr(importlib.import_module(module), name)(*arguments)
     prepared = resident("VmRSS")
-    print(json.dumps({"note": note_of(work())}), file=answers, flush=True)
+    work()
+    print(json.dumps({}), file=answers, flush=True)
     for _ in sys.stdin:
         print(json.dumps(measure(work, prepared)), file=answers, flush=True)
 
@@ -76,7 +79,7 @@ def note_of(result: Any) -> str:
     return result if isinstance(result, str) else ""
 
 
-def measure(work: Work, prepared: int) -> dict[str, float]:
+def measure(work: Work, prepared: int) -> dict[str, float | str]:
     """Seconds, and how far resident memory then was above what it was before the first turn.
 
     Not above what it was before this turn: libraries keep what they are given for the next one.
@@ -88,8 +91,9 @@ def measure(work: Work, prepared: int) -> dict[str, float]:
         seconds, kept = timed(work)
     if isinstance(kept, Reported):
         return asdict(kept)
+    note = note_of(kept)
     del kept
-    return {"seconds": seconds, "bytes": resident("VmHWM") - prepared}
+    return {"seconds": seconds, "bytes": resident("VmHWM") - prepared, "note": note}
 
 
 def timed(work: Work) -> tuple[float, Any]:
@@ -109,10 +113,9 @@ def forget_peak() -> None:
 
 
 def resident(field: str) -> int:
-    """Resident memory now (VmRSS) or at its largest (VmHWM), in bytes; 0 where /proc is not."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(field)), 0)
+    """Resident memory now (VmRSS) or at its largest (VmHWM), in bytes, as Linux tells it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ def predict(
     Args:
         model: a run folder, a checkpoint file, or the folder of a cross-validation, which
             stands for all its folds; or several of them, which are averaged (see
-            `predict_ensemble`). Nothing else of the training is read.
+            `predict_ensemble`). Beside it are read, where they are there, the split of the cases
+            and what cross-validation decided; no data of the training.
         input: an image file, or a folder of them: `<case>.nii.gz`, or `<case>_0000.nii.gz`,
             `<case>_0001.nii.gz`, ... with one file a channel.
         output: for one image, a file to write if it ends in .nii.gz or .nii. Else a folder,

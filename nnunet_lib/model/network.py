@@ -47,7 +47,8 @@ def as_network(model: tf.keras.Model, xla: bool = False, batch_size: int = 1) ->
     """The model's finest head as a function: (n, *patch, channels) -> (n, *patch, classes).
 
     Both are float32. For few patches at a time a graph is traced for each number of them, in which
-    they go through the model one by one on a CPU. For more, one graph serves all numbers.
+    they go through the model one by one on a CPU. More are split into few there, and elsewhere one
+    graph serves all numbers.
 
     Args:
         model: from `build_unet`, in any precision.
@@ -56,7 +57,8 @@ def as_network(model: tf.keras.Model, xla: bool = False, batch_size: int = 1) ->
         batch_size: how many patches a call will bring at most.
     """
     finest = tf.keras.Model(model.inputs, model.outputs[0])
-    signature = [_any_number_of_patches(model)] if xla or batch_size > FEW_CASES else None
+    whole = xla or (batch_size > FEW_CASES and not is_cpu())
+    signature = [_any_number_of_patches(model)] if whole else None
 
     def forward(patches: tf.Tensor) -> list[tf.Tensor]:
         return [finest(patches, training=False)]
@@ -68,7 +70,9 @@ def as_network(model: tf.keras.Model, xla: bool = False, batch_size: int = 1) ->
     def network(patches: np.ndarray) -> np.ndarray:
         return compiled(tf.convert_to_tensor(patches, tf.float32))[0].numpy()
 
-    return _in_batches_of(batch_size, network) if xla else network
+    if xla:
+        return _at_most(batch_size, _filled_up_to(batch_size, network))
+    return network if whole else _at_most(FEW_CASES, network)
 
 
 class _CaseByCase:
@@ -141,15 +145,23 @@ def load_unet(
     return unet, saved.plan
 
 
-def _in_batches_of(size: int, network: Network) -> Network:
-    """The network, called with exactly `size` patches each time, zeros where there are fewer."""
+def _at_most(size: int, network: Network) -> Network:
+    """The network, called with at most `size` patches each time."""
 
-    def batched(patches: np.ndarray) -> np.ndarray:
-        logits = []
-        for first in range(0, len(patches), size):
-            batch = patches[first : first + size]  # (n, *patch, channels), n <= size
-            missing = np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)
-            logits.append(network(np.concatenate([batch, missing]))[: len(batch)])
-        return np.concatenate(logits)
+    def split(patches: np.ndarray) -> np.ndarray:
+        if len(patches) <= size:
+            return network(patches)
+        firsts = range(0, len(patches), size)
+        return np.concatenate([network(patches[first : first + size]) for first in firsts])
 
-    return batched
+    return split
+
+
+def _filled_up_to(size: int, network: Network) -> Network:
+    """The network, called with exactly `size` patches, of which zeros are what was missing."""
+
+    def filled(patches: np.ndarray) -> np.ndarray:
+        missing = np.zeros((size - len(patches), *patches.shape[1:]), patches.dtype)
+        return network(np.concatenate([patches, missing]))[: len(patches)]
+
+    return filled

@@ -71,8 +71,8 @@ def _decode(
 ) -> list[tf.Tensor]:
     """The way up: one feature map a level, finest first.
 
-    Each level doubles the grid, puts the encoder's features of that grid beside it, and mixes
-    the two: what is there comes from below, where exactly from the side.
+    Each level refines the grid by its stride, puts the encoder's features of that grid beside it,
+    and mixes the two: what is there comes from below, where exactly from the side.
     """
     levels = [bottleneck]
     ones = (1,) * len(plan.patch_size)

@@ -259,7 +259,9 @@ def _replace_all(results: Path, jobs: Sequence[Job]) -> None:
     for job in jobs:
         if job.settings.resume:
             _checkpoint_of(job)
-    _remove(results)
+    if _holds_run(results):
+        _remove(results)
+    (results / CROSS_VALIDATION).unlink(missing_ok=True)
     for job in jobs:
         if job.settings.overwrite:
             _remove(job.run)

@@ -138,7 +138,8 @@ class _Trainer:
         try:
             for note in (*notes, *self._what_differs()):
                 self.log.say(note)
-            self.budget, self.validation_cases, self.validation_seconds = self._plan_time()
+            self.budget, cases, self.validation_seconds = self._plan_time()
+            self.state = replace(self.state, validation_cases=cases)
             begun = self.state.losses or not self.history  # an epoch that has to be finished
             finished = not begun and self._progress() >= 1.0
             while not finished:
@@ -243,7 +244,7 @@ class _Trainer:
     def _validate(self) -> float | None:
         # Moving statistics differ by rank; all shall validate what rank 0 will save.
         self.ranks.broadcast(self.model.non_trainable_variables)
-        cases = self.job.fold.validation[: self.validation_cases]
+        cases = self.job.fold.validation[: self.state.validation_cases]
         settings = self.settings.inference
         return validate(self.network, self.job.data, cases, settings, self.ranks)
 
@@ -265,17 +266,19 @@ class _Trainer:
         Under a time limit the last validation gets at most `VALIDATION_SHARE` of it, if need be
         on fewer cases, and training gets the rest.
         """
-        cases, settings, size = len(self.job.fold.validation), self.settings, self.ranks.size
+        every, settings, size = len(self.job.fold.validation), self.settings, self.ranks.size
         seconds_a_case = self.ranks.agree(self._time_one_case())
+        cases = self.state.validation_cases or every
         if settings.time_limit is None:
             epochs = settings.epochs or DEFAULT_EPOCHS
             budget = Budget(epochs * settings.steps_per_epoch, None)
             return budget, cases, validation_seconds(cases, seconds_a_case, size)
         limit = 60 * settings.time_limit
-        affordable = affordable_cases(VALIDATION_SHARE * limit, seconds_a_case, size)
-        if affordable < cases:
-            self.log.say(f"Validating on {affordable} of {cases} cases, to keep the time limit.")
-            cases = affordable
+        if self.state.validation_cases is None:
+            affordable = affordable_cases(VALIDATION_SHARE * limit, seconds_a_case, size)
+            cases = min(cases, affordable)
+        if cases < every:
+            self.log.say(f"Validating on {cases} of {every} cases, to keep the time limit.")
         steps = settings.epochs * settings.steps_per_epoch if settings.epochs else None
         seconds = validation_seconds(cases, seconds_a_case, size)
         return Budget(steps, max(limit - seconds, 1.0)), cases, seconds

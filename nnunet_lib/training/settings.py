@@ -145,6 +145,18 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
+        self._check_sizes()
+        self._check_shares()
+        self._check_folds()
+        if self.resume and self.overwrite:
+            raise InputError("resume and overwrite: a run is either gone on with or replaced.")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                known = ", ".join(choices)
+                raise InputError(f"{name} {getattr(self, name)}: must be one of {known}.")
+
+    def _check_sizes(self) -> None:
+        """Numbers that are above 0, and counts that TensorFlow can hold."""
         for name in _POSITIVE:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
@@ -154,24 +166,24 @@ class TrainingSettings:
             value = getattr(self, name)
             if isinstance(value, int) and value >= _TOO_LARGE:
                 raise InputError(f"{name.replace('_', ' ')} {value}: must be below 2^31.")
-        if self.resume and self.overwrite:
-            raise InputError("resume and overwrite: a run is either gone on with or replaced.")
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                known = ", ".join(choices)
-                raise InputError(f"{name} {getattr(self, name)}: must be one of {known}.")
+        if self.restarts < 0:
+            raise InputError(f"restarts {self.restarts}: must be at least 0.")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed {self.seed}: must be at least 0 and below 2^32.")
+
+    def _check_shares(self) -> None:
+        """Numbers that may be 0, most of them below 1."""
         if self.weight_decay is not None and not 0 <= self.weight_decay < math.inf:
             raise InputError(f"weight decay {self.weight_decay}: must be at least 0.")
         if not 0 <= self.momentum < 1:
             raise InputError(f"momentum {self.momentum}: must be at least 0 and below 1.")
-        if self.restarts < 0:
-            raise InputError(f"restarts {self.restarts}: must be at least 0.")
         if not 0 <= self.warmup <= 1:
             raise InputError(f"warmup {self.warmup}: must be a share of training, from 0 to 1.")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed {self.seed}: must be at least 0 and below 2^32.")
         if self.negative_slope is not None and not 0 <= self.negative_slope < 1:
             raise InputError(f"negative slope {self.negative_slope}: must be in [0, 1).")
+
+    def _check_folds(self) -> None:
+        """A fold that is one of them."""
         if self.number_of_folds < 2:
             raise InputError(f"number of folds {self.number_of_folds}: must be at least 2.")
         if not 0 <= self.fold < self.number_of_folds:

@@ -1,8 +1,8 @@
 """How far a run has come, so that it can go on: what a checkpoint holds beside the variables.
 
-Taught in lesson 06. A checkpoint's file is written whole or not at all, and everything else that
-a run writes can be made again from it: so a run that is killed at any moment loses at most the
-steps since its last checkpoint.
+Taught in lesson 06. A checkpoint's file is written whole or not at all, and what a run needs to
+go on is in it: so a run that is killed at any moment loses at most the steps since its last
+checkpoint. The records of the epochs before it are in the log beside it.
 """
 
 import json
@@ -43,6 +43,8 @@ class RunState:
             batch comes next.
         best_dice: the best validation Dice so far, which the best checkpoint has.
         processes: how many processes trained together.
+        validation_cases: how many cases each validation predicts, None until a start has decided.
+            It stays, so that later scores compare with the best one.
     """
 
     epoch: int = 0
@@ -51,6 +53,7 @@ class RunState:
     losses: tuple[float, ...] = ()
     best_dice: float | None = None
     processes: int = 1
+    validation_cases: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain JSON values."""

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -31,8 +32,8 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "_versions", lambda: {"toys": "1.0"})
     monkeypatch.setattr(command, "committed", lambda: None)
 
-    def start(*rows):
-        monkeypatch.setattr("sys.argv", ["benchmarks", "--rows", *rows])
+    def start(*rows, more=()):
+        monkeypatch.setattr("sys.argv", ["benchmarks", "--rows", *rows, *more])
         command.main()
         return json.loads((tmp_path / "results.json").read_text())
 
@@ -46,6 +47,54 @@ def test_rows_that_are_not_measured_keep_their_figures_and_their_day(run, tmp_pa
     values = run("second")
     assert [row["date"] for row in values[HERE]["rows"].values()] == ["2026-01-01", "2026-02-02"]
     assert "2026-02-02; first on 2026-01-01." in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_rows_measured_with_other_versions_are_named(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "today", lambda: "2026-01-01")
+    monkeypatch.setattr(command, "_versions", lambda: {"toys": "1.0", "bricks": "7"})
+    run("first")
+    monkeypatch.setattr(command, "_versions", lambda: {"toys": "2.0", "bricks": "7"})
+    run("second")
+    told = "toys 1.0, bricks 7; 2026-01-01; second on 2026-01-01 with toys 2.0."
+    assert told in (tmp_path / "RESULTS.md").read_text()
+
+
+@pytest.fixture
+def scans(monkeypatch):
+    """Two datasets, of which the second is in the command line."""
+
+    class Opened:
+        def __init__(self, folder):
+            self.name = folder.name
+
+        open = classmethod(lambda cls, folder: cls(folder))
+
+    monkeypatch.setattr(command, "Dataset", Opened)
+    monkeypatch.setattr(command, "write_scan", lambda *_: None)
+    row = replace(toy("first"), on_a_scan=True)
+    monkeypatch.setattr(command, "ROWS", (row,))
+    return ("--dataset", "Hearts")
+
+
+def test_a_scan_of_another_dataset_is_not_compared_with(run, scans, tmp_path, monkeypatch):
+    figures = {"figures": {"seconds": 2.0}}
+    rows = {"first-scan": {**figures, "dataset": "Brains"}}
+    monkeypatch.setattr(command, "committed", lambda: {HERE: {"rows": rows}})
+    kept = run("first", more=scans)[HERE]["rows"]
+    assert [row.get("dataset") for row in kept.values()] == [None, "Hearts"]
+    rows["first-scan"]["dataset"] = "Hearts"
+    with pytest.raises(SystemExit, match="first-scan: seconds is 3, and was 2"):
+        run("first", more=scans)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [(("--dataset", "nowhere"), "nowhere"), (("--turns", "0"), "2"), (("--turns", "x"), "2")],
+)
+def test_bad_input_is_told_without_a_traceback(run, more, told):
+    with pytest.raises(SystemExit, match=told) as stopped:
+        run("first", more=more)
+    assert not isinstance(stopped.value.__cause__, Exception)
 
 
 def test_machines_stand_side_by_side_each_with_its_own_rows(run, tmp_path, monkeypatch):

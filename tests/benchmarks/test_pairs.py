@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.speed import pairs
 from benchmarks.speed.pairs import Measured, Side, WorkerError, take_turns
-from benchmarks.speed.worker import CORES, SHORT, After, measure, resident
+from benchmarks.speed.worker import CORES, SHORT, After, measure
 
 
 def side(work, name=None, peer=False):
@@ -24,7 +24,7 @@ def test_every_side_has_its_turns_and_its_note():
     assert list(result) == ["nap", "talk"]
     assert [len(one.seconds) for one in result.values()] == [3, 3]
     assert min(result["nap"].seconds) >= 0.02
-    assert result["nap"].note == "slept"
+    assert result["nap"].note == "slept for the 7th time"  # once to be ready, then twice a turn
 
 
 def test_each_side_follows_each_other_one_and_all_are_alive(monkeypatch):
@@ -65,7 +65,6 @@ def test_work_may_have_arguments_variables_and_figures_of_its_own():
     assert result["told"].bytes == 4 + 5
 
 
-@pytest.mark.skipif(not resident("VmRSS"), reason="memory is read from /proc, which Linux has")
 @pytest.mark.parametrize("work", ["grow", "keep"])
 def test_growth_is_since_the_work_was_prepared(work):
     result = take_turns([side(work), side("talk")], turns=2)
@@ -87,6 +86,13 @@ def test_a_side_that_ends_is_named_with_the_command_that_shows_why(work):
     told = rf"toys:{work}\) ended.*TOY='a b' .*worker tests\.benchmarks"
     with pytest.raises(WorkerError, match=told):
         take_turns([side(work)], turns=1, environment={"TOY": "a b"})
+
+
+def test_a_side_that_is_killed_between_its_turns_is_named_too():
+    worker = pairs.Worker(side("nap"))
+    worker.stop()
+    with pytest.raises(WorkerError, match=r"toys:nap\) ended with code -9"):
+        worker.turn()
 
 
 def test_what_is_done_first_is_not_measured_and_short_work_is_done_once_more():
@@ -120,3 +126,8 @@ def test_median_and_spread():
     measured = Measured((4.0, 1.0, 2.0, 3.0, 5.0), 0)
     assert measured.median == 3.0
     assert measured.spread == pytest.approx((4 - 2) / 2 / 3)
+    assert Measured((4.0, 1.0, 2.0), 0).spread == pytest.approx((4 - 1) / 2 / 2)
+
+
+def test_growth_that_is_chance_has_a_logarithm():
+    assert [Measured((), size).growth for size in (-5, 0, 2**21)] == [1.0, 1.0, 2.0]

@@ -87,6 +87,13 @@ def test_a_row_that_one_machine_has_not_run_is_left_empty_there():
     assert text.count("| other | slow | 4.00 s |") == 1
 
 
+def test_a_figure_stays_what_it_was_when_the_code_that_made_it_changes():
+    renamed = replace(RATIO, value=time_ratio("a new name", "fast"))
+    text = page([replace(ROW, goals=(renamed, replace(GROWTH, text="asked since")))], [a_run()])
+    assert f"| work | {RATIO.text} | ≤ 0.75 | 0.5: met |" in text
+    assert "| work | asked since | ≤ 1.3 |  |" in text
+
+
 @pytest.mark.parametrize(("at_least", "direction"), [(False, 1), (True, -1)])
 def test_a_planted_drop_is_told_and_noise_is_not(at_least, direction):
     row = replace(ROW, goals=(replace(RATIO, at_least=at_least),))
@@ -120,6 +127,10 @@ def test_what_was_not_measured_cannot_drop():
 
 def test_a_power_law_gives_its_exponent():
     assert exponent([3 * size**1.5 for size in (2, 3, 7)], (2, 3, 7)) == pytest.approx(1.5)
+
+
+def test_what_shrinks_as_its_work_grows_does_not_grow():
+    assert exponent([4.1, 3.9, 1.7], (2, 3, 7)) == 0
 
 
 def test_growth_is_drawn_and_told():

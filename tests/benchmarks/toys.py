@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import cache
+from itertools import count
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from benchmarks.speed.worker import Reported
 
 
 def nap() -> Callable[[], str]:
-    return lambda: time.sleep(0.02) or "slept"
+    times = count(1)
+    return lambda: time.sleep(0.02) or f"slept for the {next(times)}th time"
 
 
 def grow() -> Callable[[], object]:

@@ -26,6 +26,7 @@ from nnunet_lib.model import (
     training_forward,
     variable_arrays,
 )
+from nnunet_lib.model import network as network_module
 from nnunet_lib.model.network import FEW_CASES, _CaseByCase
 from nnunet_lib.planning import Norm, Normalisation, Plan
 
@@ -106,6 +107,27 @@ def test_few_cases_go_one_by_one_on_a_cpu(
     network = _CaseByCase(lambda cases: seen.append(len(cases)) or [cases])
     np.testing.assert_array_equal(network(tf.constant(patches(number)))[0], patches(number))
     assert seen == [number // calls] * calls
+
+
+@pytest.mark.parametrize(("gpus", "traced"), [([], [2, 1]), (["a GPU"], [None])])
+def test_many_patches_are_split_into_few_on_a_cpu(
+    gpus: list[str], traced: list[int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an unknown number no layer could choose the quicker way."""
+    model = build_unet(PLAN)
+    expected = model(tf.constant(patches(5)), training=False)[0].numpy()
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: gpus)
+    monkeypatch.setattr(network_module, "FEW_CASES", 2)
+    seen, forward = [], _CaseByCase.__call__
+
+    def noting(self: _CaseByCase, cases: tf.Tensor) -> list[tf.Tensor]:
+        seen.append(cases.shape[0])
+        return forward(self, cases)
+
+    monkeypatch.setattr(_CaseByCase, "__call__", noting)
+    logits = as_network(model, batch_size=5)(patches(5))
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    assert seen == traced
 
 
 def test_tensorflow_does_not_take_an_ensemble_s_networks_for_one_that_is_traced_again(

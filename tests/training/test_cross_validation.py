@@ -166,13 +166,16 @@ def test_no_old_fold_passes_for_one_of_an_interrupted_replacement(
 
 
 @pytest.mark.slow
-def test_all_folds_leave_a_plan_alone_that_is_no_runs(
+def test_all_folds_leave_alone_what_is_no_runs(
     finished: CrossValidation, tiny_3d: PreprocessedDataset, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(finished.results, tmp_path / "copy"))
     tiny_3d.plan.save(copy / "plan.json")
+    logs = copy / "tensorboard/gathered"
+    logs.mkdir(parents=True)
     cross_validate(tiny_3d, copy, replace(SHORT, resume=True), show_progress=False)
     assert Plan.load(copy / "plan.json") == tiny_3d.plan
+    assert logs.exists()
 
 
 def test_a_fold_that_has_only_begun_is_in_the_way_from_the_start(

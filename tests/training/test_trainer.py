@@ -34,7 +34,8 @@ def make_trainer(tiny_3d: PreprocessedDataset, tmp_path: Path) -> MakeTrainer:
         job, _ = open_job(tiny_3d, tmp_path / "run", settings, ALONE)
         trainer = loop._Trainer(replace(job, ranks=ranks), time.monotonic())
         trainer.spent, trainer.budget = 0.0, Budget(None if seconds else 100, seconds)
-        trainer.validation_cases, trainer.validation_seconds = 1, 5.0
+        trainer.state = replace(trainer.state, validation_cases=1)
+        trainer.validation_seconds = 5.0
         return trainer
 
     return make
@@ -156,7 +157,7 @@ def test_validation_takes_as_many_held_out_cases_as_are_afforded(
     validated = []
     monkeypatch.setattr(loop, "validate", lambda network, data, cases, *_: validated.extend(cases))
     trainer = make_trainer()
-    trainer.validation_cases = affordable
+    trainer.state = replace(trainer.state, validation_cases=affordable)
     trainer._validate()
     assert validated == list(trainer.job.fold.validation[:affordable])
 
@@ -165,10 +166,22 @@ def test_training_gets_the_time_that_the_last_validation_leaves(
     make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = make_trainer(replace(SETTINGS, epochs=None, time_limit=1.0))
+    trainer.state = replace(trainer.state, validation_cases=None)
     monkeypatch.setattr(trainer, "_time_one_case", lambda: 2.0)
     budget, cases, seconds = trainer._plan_time()
     assert (budget.steps, budget.seconds) == (None, 56.0)
     assert (cases, seconds) == (2, 4.0)
+
+
+@pytest.mark.parametrize("time_limit", [1.0, None])
+def test_a_resumed_run_validates_the_cases_that_its_best_score_is_of(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, time_limit: float | None
+) -> None:
+    """Two are affordable, and one was when the run began."""
+    trainer = make_trainer(replace(SETTINGS, time_limit=time_limit))
+    monkeypatch.setattr(trainer, "_time_one_case", lambda: 2.0)
+    _, cases, seconds = trainer._plan_time()
+    assert (cases, seconds) == (1, 2.0)
 
 
 @pytest.mark.parametrize(("elapsed", "validates"), [(70.0, True), (76.0, False)])

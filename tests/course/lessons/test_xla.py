@@ -121,15 +121,13 @@ def test_a_network_that_is_not_compiled_is_noticed(monkeypatch, model, patches):
 
 def test_batches_filled_up_at_the_wrong_end_are_noticed(monkeypatch, model, patches):
     def in_front(size, inner):
-        def batched(given):
-            missing = np.zeros((-len(given) % size, *given.shape[1:]), given.dtype)
-            filled = np.concatenate([missing, given])
-            batches = [inner(filled[at : at + size]) for at in range(0, len(filled), size)]
-            return np.concatenate(batches)[: len(given)]
+        def filled(given):
+            missing = np.zeros((size - len(given), *given.shape[1:]), given.dtype)
+            return inner(np.concatenate([missing, given]))[: len(given)]
 
-        return batched
+        return filled
 
-    monkeypatch.setattr(network, "_in_batches_of", in_front)
+    monkeypatch.setattr(network, "_filled_up_to", in_front)
     assert xla.prediction_difference(model, patches, batch_size=2) > 1e-4
 
 
@@ -154,6 +152,7 @@ def test_the_network_is_traced_for_each_number_and_each_python_number():
 
 def test_a_network_with_an_open_signature_is_traced_once(monkeypatch):
     monkeypatch.setattr(network, "FEW_CASES", 0)
+    monkeypatch.setattr(network, "is_cpu", lambda: False)
     assert xla.network_traces((1, 2, 3, 2)) == 1
 
 
@@ -165,7 +164,7 @@ UNFIXED = """
 import tensorflow as tf
 from nnunet_lib.model import network
 function = tf.function
-network._in_batches_of = lambda size, inner: inner
+network._filled_up_to = lambda size, inner: inner
 tf.function = lambda *given, input_signature=None, **rest: function(*given, **rest)
 """
 NOT_COMPILED = """
