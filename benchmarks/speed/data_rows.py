@@ -19,7 +19,9 @@ _AUGMENTERS = {
 }
 _HOW = (
     "This library and naive DALI zoom with cubic interpolation; batchgeneratorsv2 and MONAI, which "
-    "cannot, with linear. MONAI's cases are decoded in memory, all others' are read from files"
+    "cannot, with linear. MONAI's cases are decoded in memory, all others' are read from files. "
+    "Until 29 November 2026 the peers' loaders kept one batch ahead a process and their order, "
+    "since then three and none, as nnU-Net does"
 )
 _TWIN = f"{OURS}, tf.data"
 _BOUND = (
@@ -100,15 +102,15 @@ DATA_ROWS: Sequence[Row] = (
         "nnunet_",
         reason="One patch in five is turned, which takes two thirds of all the time: 26 ms of the "
         "processor's each, in SciPy",
-        dali_reason="Until 30 November 2026 the peers' loaders were held to one batch ahead a "
-        "process and to their order, and figures were lower. DALI takes 0.76 of its time without "
-        "turning and 0.79 without gamma, both by operators of its own",
+        dali_reason="DALI takes 0.76 of its time without turning and 0.79 without gamma, both by "
+        "operators of its own. Figures of older loaders of the peers were lower",
     ),
     Row(
         "loading-wait",
         f"{data.STEPS} training steps after {data.READY} that use up what lay ready, and what they "
         "wait for their augmented batches of "
-        f"{inputs.BATCH} patches of {'x'.join(map(str, inputs.PATCH))}, with the U-Net of the step",
+        f"{inputs.BATCH} patches of {'x'.join(map(str, inputs.PATCH))}, with the U-Net of the "
+        "step; until 29 November 2026 of 16 steps whose first batches lay ready",
         (_ours("loading_wait"),),
         1,
         (_waiting("waiting / step", OURS),),

@@ -36,6 +36,7 @@ _READ_ERRORS = (
     OSError,
     EOFError,
     ValueError,
+    OverflowError,  # of a place in the file that no file has
     zlib.error,
     ImageFileError,
     HeaderDataError,

@@ -78,9 +78,9 @@ def draw_region(settings: LoaderSettings, random: Random) -> tuple[np.ndarray, b
 
 
 def scaled(size: np.ndarray, scale: float, keeps_slices_apart: bool) -> np.ndarray:
-    """A size (3,) times `scale`, but for the axis across slices that are kept apart."""
+    """A size (3,) times `scale`, but for the axis across slices that are kept apart; at least 1."""
     axes = np.array([not keeps_slices_apart, True, True])
-    return np.floor(np.where(axes, scale, 1) * size + 0.5).astype(int)
+    return np.maximum(np.floor(np.where(axes, scale, 1) * size + 0.5), 1).astype(int)
 
 
 def draw_anchor(

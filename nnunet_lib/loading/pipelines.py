@@ -94,10 +94,10 @@ def draw_region(settings: LoaderSettings) -> tuple[Node, Node]:
 
 
 def scaled(size: Sequence[int], scale: Node, keeps_slices_apart: bool) -> Node:
-    """A size (3,) times `scale`, but for the axis across slices that are kept apart."""
+    """A size (3,) times `scale`, but for the axis across slices that are kept apart; at least 1."""
     voxels = types.Constant([float(number) for number in size])
     axes = types.Constant([0.0 if keeps_slices_apart else 1.0, 1.0, 1.0])
-    return math.floor(voxels * (1.0 - axes * (1.0 - scale)) + 0.5)
+    return math.max(math.floor(voxels * (1.0 - axes * (1.0 - scale)) + 0.5), 1.0)
 
 
 def draw_anchor(label: Node, region: Node, foreground_oversampling: float) -> Node:

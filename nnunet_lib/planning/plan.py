@@ -45,6 +45,13 @@ class Normalisation:
         return f"z-score {'inside the non-zero mask' if self.inside_mask else 'over all voxels'}"
 
 
+def _are_counts(value: Any) -> bool:
+    """Whether a number, or all numbers of tuples, are whole and above 0."""
+    if isinstance(value, tuple):
+        return all(map(_are_counts, value))
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything that preprocessing, training and prediction need to know about a dataset.
@@ -100,11 +107,25 @@ class Plan:
 
     def _contradictions(self) -> Iterator[tuple[bool, str]]:
         """(whether it is so, what is wrong); later ones rely on the earlier ones."""
+        for field in ("channels", "labels"):
+            names = getattr(self, field)
+            listed = isinstance(names, tuple) and all(isinstance(name, str) for name in names)
+            yield not listed or not names, f"{field} are {names!r}, no list of names"
+        yield len(self.labels) < 2, f"labels are {', '.join(self.labels)} alone"
+        for field in ("patch_size", "strides", "kernels", "filters", "batch_size"):
+            value = getattr(self, field)
+            yield not _are_counts(value), f"{field} is {value!r}, not made of whole numbers above 0"
+        yield not isinstance(self.mirrored, bool), f"mirrored is {self.mirrored!r}, no truth value"
         yield self.dimensions not in (2, 3), f"dimensions are {self.dimensions}, not 2 or 3"
         yield sorted(self.axis_order) != [0, 1, 2], f"axis_order is {self.axis_order}"
         per_axis = (self.patch_size, self.target_spacing, *self.strides, *self.kernels)
-        wrong_axes = any(len(values) != self.dimensions or min(values) <= 0 for values in per_axis)
+        wrong_axes = any(
+            len(values) != self.dimensions or not all(0 < value < math.inf for value in values)
+            for values in per_axis
+        )
         yield wrong_axes, f"sizes are not {self.dimensions} positive numbers each"
+        kernels = {size for kernel in self.kernels for size in kernel}
+        yield not kernels <= {1, 3}, f"kernels have sizes other than 1 and 3: {self.kernels}"
         stages = {len(self.strides), len(self.kernels), len(self.filters)}
         yield len(stages) != 1 or stages == {0}, "strides, kernels and filters differ in number"
         yield len(self.normalisation) != len(self.channels), "normalisation is not one a channel"
@@ -113,7 +134,6 @@ class Plan:
             yield scheme.scheme not in get_args(Scheme), f"{name} is {scheme.scheme}"
             unclear = not (scheme.lower <= scheme.upper and scheme.standard_deviation > 0)
             yield unclear, f"{name} has no range to clip to, or a standard_deviation of 0 or less"
-        yield self.batch_size < 1, f"batch_size is {self.batch_size}"
         steps = [math.prod(axis) for axis in zip(*self.strides, strict=True)]
         rests = [size % step for size, step in zip(self.patch_size, steps, strict=True)]
         yield self.norm not in get_args(Norm), f"norm is {self.norm}"

@@ -8,6 +8,7 @@ from nnunet_lib.preprocessing.preprocess import (
     PreprocessedDataset,
     preprocess,
     preprocessing_key,
+    require_fit,
 )
 from nnunet_lib.preprocessing.resampling import (
     resample_argmax,
@@ -28,6 +29,7 @@ __all__ = [
     "preprocess",
     "preprocess_case",
     "preprocessing_key",
+    "require_fit",
     "resample_argmax",
     "resample_image",
     "resample_labels",

@@ -118,10 +118,11 @@ def preprocess(
     given, the fingerprint are saved beside the cases. `workers`: see `nnunet_lib.parallel`.
 
     Raises:
-        InputError: if the dataset has no such cases, or one of them cannot be preprocessed;
-            the message names the case and its files.
+        InputError: if the dataset has no such cases or other channels or more labels than the
+            plan, or a case cannot be preprocessed; the message names the case and its files.
     """
     cases = _cases(dataset, mode)
+    require_fit(plan, dataset)  # before the plan that is there is replaced
     root = results / f"{plan.dimensions}d"
     plan.save(root / "plan.json")
     if fingerprint is not None:
@@ -132,6 +133,21 @@ def preprocess(
     unfinished = [task for task in tasks if not _is_up_to_date(task)]
     run_all(_preprocess_to_disk, unfinished, workers, f"preprocess ({mode})")
     return PreprocessedDataset.open(results, plan.dimensions, mode)
+
+
+def require_fit(plan: Plan, dataset: Dataset) -> None:
+    """Refuse a plan that cannot be followed for this dataset.
+
+    Raises:
+        InputError: if it has another number of channels, or fewer labels.
+    """
+    channels, labels = len(dataset.channels), len(dataset.labels)
+    if len(plan.channels) != channels or len(plan.labels) < labels:
+        raise InputError(
+            f"{dataset.root / 'dataset.json'}: the plan is for {len(plan.channels)} channels and "
+            f"labels up to {len(plan.labels) - 1}, and the dataset has {channels} and labels up "
+            f"to {labels - 1}. Follow another plan, or make one for this dataset."
+        )
 
 
 def _cases(dataset: Dataset, mode: Mode) -> tuple[Case, ...]:

@@ -104,6 +104,14 @@ def affordable_cases(seconds: float, seconds_a_case: float, size: int = 1) -> in
     return size * max(1, int(seconds / seconds_a_case))
 
 
+def cases_to_validate(affordable: int, before: int | None) -> int:
+    """As many as before the run was resumed, so that scores compare, unless that takes too long.
+
+    Too long is twice the time: two measurements of it differ.
+    """
+    return before if before and before <= 2 * affordable else affordable
+
+
 class _Trainer:
     """What changes while a run goes on: model, optimiser, step, best score."""
 
@@ -139,7 +147,7 @@ class _Trainer:
             for note in (*notes, *self._what_differs()):
                 self.log.say(note)
             self.budget, cases, self.validation_seconds = self._plan_time()
-            self.state = replace(self.state, validation_cases=cases)
+            self._validate_on(cases)
             begun = self.state.losses or not self.history  # an epoch that has to be finished
             finished = not begun and self._progress() >= 1.0
             while not finished:
@@ -263,25 +271,37 @@ class _Trainer:
     def _plan_time(self) -> tuple[Budget, int, float]:
         """The budget, how many cases each validation predicts, and how many seconds that takes.
 
-        Under a time limit the last validation gets at most `VALIDATION_SHARE` of it, if need be
+        Under a time limit the last validation gets about `VALIDATION_SHARE` of it, if need be
         on fewer cases, and training gets the rest.
         """
-        every, settings, size = len(self.job.fold.validation), self.settings, self.ranks.size
+        settings, size = self.settings, self.ranks.size
         seconds_a_case = self.ranks.agree(self._time_one_case())
-        cases = self.state.validation_cases or every
-        if settings.time_limit is None:
-            epochs = settings.epochs or DEFAULT_EPOCHS
-            budget = Budget(epochs * settings.steps_per_epoch, None)
-            return budget, cases, validation_seconds(cases, seconds_a_case, size)
-        limit = 60 * settings.time_limit
-        if self.state.validation_cases is None:
-            affordable = affordable_cases(VALIDATION_SHARE * limit, seconds_a_case, size)
-            cases = min(cases, affordable)
-        if cases < every:
-            self.log.say(f"Validating on {cases} of {every} cases, to keep the time limit.")
-        steps = settings.epochs * settings.steps_per_epoch if settings.epochs else None
+        affordable, limit = len(self.job.fold.validation), settings.time_limit
+        if limit is not None:
+            share = VALIDATION_SHARE * 60 * limit
+            affordable = min(affordable, affordable_cases(share, seconds_a_case, size))
+        cases = cases_to_validate(affordable, self.state.validation_cases)
         seconds = validation_seconds(cases, seconds_a_case, size)
-        return Budget(steps, max(limit - seconds, 1.0)), cases, seconds
+        if limit is None:
+            return Budget(self._steps(settings.epochs or DEFAULT_EPOCHS), None), cases, seconds
+        steps = self._steps(settings.epochs) if settings.epochs else None
+        return Budget(steps, max(60 * limit - seconds, 1.0)), cases, seconds
+
+    def _steps(self, epochs: int) -> int:
+        return epochs * self.settings.steps_per_epoch
+
+    def _validate_on(self, cases: int) -> None:
+        """Let each validation predict so many cases; a best score of others counts no longer."""
+        every, before = len(self.job.fold.validation), self.state.validation_cases
+        self.state = replace(self.state, validation_cases=cases)
+        if cases < every:
+            why = "as before" if cases == before else "to keep the time limit"
+            self.log.say(f"Validating on {cases} of {every} cases, {why}.")
+        if before not in (None, cases):
+            self.state = replace(self.state, best_dice=None)
+            self.log.say(
+                f"The best checkpoint was the best on {before} cases, so the next one replaces it."
+            )
 
     def _time_one_case(self) -> float:
         """Seconds to validate one case: those of one window, times the windows of a case."""

@@ -1,8 +1,8 @@
 """How far a run has come, so that it can go on: what a checkpoint holds beside the variables.
 
-Taught in lesson 06. A checkpoint's file is written whole or not at all, and what a run needs to
-go on is in it: so a run that is killed at any moment loses at most the steps since its last
-checkpoint. The records of the epochs before it are in the log beside it.
+Taught in lesson 06. A checkpoint's file is written whole or not at all, and what changes while a
+run goes on is in it: so a run that is killed at any moment loses at most the steps since its last
+checkpoint. Beside it lie what was decided at the start (plan, fold, settings) and the log.
 """
 
 import json

@@ -1,5 +1,7 @@
 """`plan` with and without a preset."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,45 @@ def test_a_plan_left_by_another_dataset_is_not_followed(
     assert main([*words, "--workers", "1"]) != 0
     assert "was made for the channels" in capsys.readouterr().err
     assert not (tmp_path / "results/3d/training").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "problem"),
+    [
+        ({"channels": ("a", "b")}, "", "the plan is for 2 channels and"),
+        ({"labels": ("background", "one")}, "", "labels up to 1, and"),
+        ({}, "--dim 2", r"other\.json: is a 3D plan"),
+        (None, "", r"other\.json: there is no such file"),
+    ],
+)
+def test_a_plan_that_does_not_fit_is_refused_at_once_and_replaces_none(
+    spleens: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, tuple[str, ...]] | None,
+    words: str,
+    problem: str,
+) -> None:
+    there, other = tmp_path / "results/3d/plan.json", tmp_path / "other.json"
+    assert plan(spleens, there) == 0
+    before = Plan.load(there)
+    if change is not None:
+        channels = len(change.get("channels", before.channels))
+        fitting = before.normalisation[:1] * channels
+        replace(before, normalisation=fitting, **change).save(other)
+    capsys.readouterr()
+    command = ["preprocess", "--data", str(spleens), "--results", str(tmp_path / "results")]
+    assert main([*command, "--plan", str(other), "--workers", "1", *words.split()]) == 2
+    told = capsys.readouterr().err
+    assert re.search(problem, told)
+    assert "validate" not in told  # the progress bar
+    assert Plan.load(there) == before
+
+
+def test_a_plan_of_other_dimensions_that_is_there_is_named(
+    spleens: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan(spleens, tmp_path / "results/2d/plan.json") == 0
+    words = ["preprocess", "--data", str(spleens), "--results", str(tmp_path / "results")]
+    assert main([*words, "--dim", "2"]) == 2
+    assert re.search(r"2d.plan\.json: is a 3D plan", capsys.readouterr().err)

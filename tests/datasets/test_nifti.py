@@ -105,6 +105,18 @@ def test_scaling_in_the_header_is_applied(tmp_path, write_nifti):
     assert np.all(read_volume([path]).array == -6.5)
 
 
+@pytest.mark.parametrize("offset", [np.inf, 1e30])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_voxels_that_lie_nowhere_make_a_damaged_file(tmp_path, write_nifti, ending, offset):
+    path = write_nifti(tmp_path / f"a{ending}", np.zeros((2, 3, 4), np.int16))
+    pack, unpack = (gzip.compress, gzip.decompress) if ending == ".nii.gz" else (bytes, bytes)
+    raw = bytearray(unpack(path.read_bytes()))
+    raw[108:112] = np.float32(offset).tobytes()  # vox_offset
+    path.write_bytes(pack(bytes(raw)))
+    with pytest.raises(InputError, match=r"a\.nii.*intact copy"):
+        read_volume([path])
+
+
 @pytest.mark.parametrize(("unit", "millimetres"), [("meter", 1000), ("mm", 1), ("micron", 1e-3)])
 def test_units_become_millimetres(tmp_path, write_nifti, affine, unit, millimetres):
     data = np.zeros((2, 3, 4), np.float32)

@@ -415,6 +415,19 @@ def test_contrast_stretches_each_channel_about_its_mean_within_its_range(
         np.testing.assert_allclose(image, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["zoom", "low_resolution"])
+def test_of_the_smallest_share_of_a_patch_a_voxel_is_left(
+    write_case: Callable[..., CaseFiles], name: str, draw_patches: Draw
+) -> None:
+    image = np.random.default_rng(7).normal(size=(12, 12, 12, 1))
+    case = write_case("noise", image, np.ones((12, 12, 12)))
+    changes = {f"{name}_probability": 1.0, f"{name}_scale": (0.01, 0.02)}
+    augmentation = replace(OFF, low_resolution_channel_probability=1.0, **changes)
+    images, _ = draw_patches([case], 4, (8, 8, 8), augmentation)
+    assert np.ptp(images, axis=(1, 2, 3)).max() < 1e-5
+    assert np.abs(images).min() > 0
+
+
 def test_low_resolution_shows_every_other_voxel_enlarged(
     write_case: Callable[..., CaseFiles], draw_patches: Draw
 ) -> None:

@@ -285,6 +285,7 @@ class TestErrors:
     def test_a_label_that_the_plan_does_not_know(self, small: Planned, tmp_path: Path) -> None:
         dataset, _, plan = small
         known = replace(plan, labels=plan.labels[:-1])
+        dataset = replace(dataset, labels=known.labels)
         with pytest.raises(InputError, match=f"the value {len(known.labels)}.*labels up to"):
             preprocess(dataset, known, tmp_path)
 

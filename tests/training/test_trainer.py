@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -173,15 +174,46 @@ def test_training_gets_the_time_that_the_last_validation_leaves(
     assert (cases, seconds) == (2, 4.0)
 
 
-@pytest.mark.parametrize("time_limit", [1.0, None])
-def test_a_resumed_run_validates_the_cases_that_its_best_score_is_of(
-    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, time_limit: float | None
+@pytest.mark.parametrize(
+    ("affordable", "before", "cases"),
+    [(7, None, 7), (8, 7, 7), (40, 7, 7), (6, 7, 7), (4, 8, 8), (3, 8, 3), (1, 40, 1)],
+)
+def test_a_resumed_run_validates_as_many_cases_unless_that_takes_twice_the_time(
+    affordable: int, before: int | None, cases: int
 ) -> None:
-    """Two are affordable, and one was when the run began."""
-    trainer = make_trainer(replace(SETTINGS, time_limit=time_limit))
-    monkeypatch.setattr(trainer, "_time_one_case", lambda: 2.0)
-    _, cases, seconds = trainer._plan_time()
-    assert (cases, seconds) == (1, 2.0)
+    assert loop.cases_to_validate(affordable, before) == cases
+
+
+def test_scores_after_a_resume_compare_with_the_best_one_or_it_is_said_that_they_do_not(
+    tiny_3d: PreprocessedDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of two validation cases one is affordable at first, then both, and then one of two again."""
+    validated = []
+
+    def validate(*given: Any) -> float:
+        validated.append(len(given[2]))
+        return 0.9 / len(validated)
+
+    monkeypatch.setattr(loop, "validate", validate)
+
+    def start(run: str, seconds_a_case: float, **options: Any) -> float | None:
+        monkeypatch.setattr(loop._Trainer, "_time_one_case", lambda _: seconds_a_case)
+        settings = replace(SETTINGS, **options)
+        return loop.train(tiny_3d, tmp_path / run, settings, show_progress=False).best_dice
+
+    start("one", 6.0, epochs=1, time_limit=1.0)
+    assert start("one", 0.1, epochs=2, time_limit=60.0, resume=True) == 0.9
+    assert validated == [1, 1]
+    assert capsys.readouterr().out.count("Validating on 1 of 2 cases, as before.") == 1
+    validated.clear()
+    monkeypatch.setattr(loop, "cases_to_validate", lambda affordable, _: affordable)
+    start("other", 0.1, epochs=1)
+    assert start("other", 6.0, epochs=2, time_limit=1.0, resume=True) == 0.45
+    assert validated == [2, 1]
+    assert "was the best on 2 cases" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("elapsed", "validates"), [(70.0, True), (76.0, False)])

@@ -2,6 +2,7 @@
 
 from nnunet_lib.cli.commands.command import Arguments, Command, Parser
 from nnunet_lib.cli.options import add_options, add_path
+from nnunet_lib.files import require_writable
 
 
 def _options(parser: Parser) -> None:
@@ -12,6 +13,7 @@ def _options(parser: Parser) -> None:
 def _run(arguments: Arguments) -> None:
     from nnunet_lib.course.exercises.grading import describe_grades, grade, save_grades
 
+    require_writable(arguments.output)
     grades = grade(arguments.submissions, arguments.seed)
     save_grades(grades, arguments.output)
     print(describe_grades(grades))

@@ -25,11 +25,28 @@ def _options(parser: Parser) -> None:
     )  # fmt: skip
 
 
-def _plan_of(path: Path, dataset: Dataset) -> Plan:
-    """The plan of an earlier run, if it is one for this dataset."""
+def _chosen_plan(arguments: Arguments, dataset: Dataset) -> Plan | None:
+    """The plan that was named, or else that of an earlier run; None where there is neither."""
     from nnunet_lib.planning import Plan
 
+    before = arguments.results / f"{arguments.dimensions or 3}d" / "plan.json"
+    path = arguments.plan or before
+    if arguments.plan is None and not before.is_file():
+        return None
     plan = Plan.load(path)
+    if arguments.plan is None:
+        print(f"Following the plan that is there: {before}")
+        _require_same_names(plan, path, dataset)
+    if arguments.dimensions not in (None, plan.dimensions):
+        raise InputError(
+            f"{path}: is a {plan.dimensions}D plan, but --dim {arguments.dimensions} "
+            "was given. Leave --dim out, or make a plan for it."
+        )
+    return plan
+
+
+def _require_same_names(plan: Plan, path: Path, dataset: Dataset) -> None:
+    """A plan that was not named has to be one for this dataset."""
     if (plan.channels, plan.labels) != (dataset.channels, dataset.labels):
         raise InputError(
             f"{path}: was made for the channels {', '.join(plan.channels)} and the labels "
@@ -37,31 +54,21 @@ def _plan_of(path: Path, dataset: Dataset) -> Plan:
             f"{', '.join(dataset.channels)} and {', '.join(dataset.labels)}. Name the plan to "
             "follow with --plan, or another folder with --results."
         )
-    return plan
 
 
 def _run(arguments: Arguments) -> None:
     from nnunet_lib.datasets import Dataset, require_valid
-    from nnunet_lib.planning import Plan, PlannerSettings, plan_dataset
-    from nnunet_lib.preprocessing import preprocess
+    from nnunet_lib.planning import PlannerSettings, plan_dataset
+    from nnunet_lib.preprocessing import preprocess, require_fit
 
-    dataset = Dataset.open(arguments.data)
+    dataset, fingerprint = Dataset.open(arguments.data), None
+    plan = _chosen_plan(arguments, dataset)  # before all images are read
+    if plan is not None:
+        require_fit(plan, dataset)
     require_valid(dataset, arguments.workers, progress=True)
-    fingerprint = None
-    before = arguments.results / f"{arguments.dimensions or 3}d" / "plan.json"
-    if arguments.plan is not None:
-        plan = Plan.load(arguments.plan)
-    elif before.is_file():
-        print(f"Following the plan that is there: {before}")
-        plan = _plan_of(before, dataset)
-    else:
+    if plan is None:
         settings = PlannerSettings(dimensions=arguments.dimensions or 3)
         fingerprint, plan = plan_dataset(dataset, settings, workers=arguments.workers)
-    if arguments.dimensions not in (None, plan.dimensions):
-        raise InputError(
-            f"{arguments.plan}: is a {plan.dimensions}D plan, but --dim {arguments.dimensions} "
-            "was given. Leave --dim out, or make a plan for it."
-        )
     done = preprocess(
         dataset,
         plan,

@@ -7,6 +7,7 @@ import pytest
 
 from nnunet_lib.cli import main
 from nnunet_lib.course.exercises import exercise as exercises
+from nnunet_lib.course.exercises import grading
 from nnunet_lib.course.exercises.grading import HEADS, Grade, describe_grades, grade, save_grades
 from nnunet_lib.course.exercises.worker import Checker
 from nnunet_lib.errors import InputError
@@ -37,6 +38,15 @@ def classroom(tmp_path):
 def rows(path):
     with path.open(encoding="utf-8-sig", newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def test_a_table_that_cannot_be_written_is_told_before_anything_is_checked(
+    classroom, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(grading, "grade", lambda *_: pytest.fail("graded in vain"))
+    words = ["grade", "--submissions", str(classroom[0]), "--output", str(tmp_path)]
+    assert main(words) == 2
+    assert str(tmp_path) in capsys.readouterr().err
 
 
 def test_each_notebook_has_a_line_an_exercise_and_a_broken_one_a_line_too(classroom, tmp_path):
