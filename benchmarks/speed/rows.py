@@ -297,9 +297,9 @@ ROWS: Sequence[Row] = (
                 time_ratio(OURS, _MONAI, _NNUNET),
                 "NumPy needs 41 to 60 ns to add 120 numbers to part of an array, in rows of 120 or "
                 "of 3840, and 11 ns where memory is one piece; PyTorch needs 17 on one thread. Two "
-                "threads, together at a window or one behind the other, were slower or no faster; "
-                "adding by TensorFlow took 13 times as long. It is 1 to 8 ms more beside 2 to 10 s "
-                "of the U-Net",
+                "threads, together at a window or one behind the other, were slower or no faster, "
+                "windows gathered first in columns that are one piece took as long, and adding by "
+                "TensorFlow 13 times as long. It is 1 to 8 ms more beside 2 to 10 s of the U-Net",
             ),
         ),
     ),
