@@ -128,8 +128,8 @@ def test_real_labels_come_back_into_the_folder_they_are_compared_with(
     dataset = Dataset.open(real_dataset_path)
     for case in dataset.training[:3]:
         volume, truth = read_volume(case.images), read_label(case.label)
-        plan = make_plan(volume.spacing, (40, 56, 40), (1, 0, 2), classes=1)
-        plan = replace(plan, labels=dataset.labels)
+        plan = make_plan(volume.spacing, (40, 56, 40), (1, 0, 2))
+        plan = replace(plan, channels=dataset.channels, normalisation=plan.normalisation[:1])
         preprocessed = preprocess_case(volume, plan, truth, pad=True)
         perfect = np.eye(3, dtype=np.float32)[preprocessed.label]
         labels = restore_labels(perfect, preprocessed.geometry)

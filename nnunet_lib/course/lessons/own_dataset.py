@@ -482,7 +482,7 @@ def answers_of_run(run: Path, patches: Array) -> Array:
     from nnunet_lib.course.lessons.unet import CPU
 
     with tf.device(CPU):  # the weights, too: a compiled graph reads them from its own device
-        network, _ = load_network(run, batch_size=8)  # for any number of patches, as the export
+        network, _ = load_network(run)
         return network(patches)
 
 
