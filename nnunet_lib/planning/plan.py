@@ -45,10 +45,14 @@ class Normalisation:
         return f"z-score {'inside the non-zero mask' if self.inside_mask else 'over all voxels'}"
 
 
-def _are_counts(value: Any) -> bool:
-    """Whether a number, or all numbers of tuples, are whole and above 0."""
-    if isinstance(value, tuple):
-        return all(map(_are_counts, value))
+_DEPTHS = {"batch_size": 0, "patch_size": 1, "filters": 1, "strides": 2, "kernels": 2}
+"""Of counts in a plan: a number, a list of numbers, or a list of lists."""
+
+
+def _are_counts(value: Any, depth: int) -> bool:
+    """Whether numbers in tuples of that depth are whole and above 0."""
+    if depth:
+        return isinstance(value, tuple) and all(_are_counts(item, depth - 1) for item in value)
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
@@ -107,14 +111,17 @@ class Plan:
 
     def _contradictions(self) -> Iterator[tuple[bool, str]]:
         """(whether it is so, what is wrong); later ones rely on the earlier ones."""
-        for field in ("channels", "labels"):
-            names = getattr(self, field)
-            listed = isinstance(names, tuple) and all(isinstance(name, str) for name in names)
-            yield not listed or not names, f"{field} are {names!r}, no list of names"
+        yield not isinstance(self.dataset, str), f"dataset is {self.dataset!r}, no name"
+        for field in ("channels", "labels", "reasons"):
+            words = getattr(self, field)
+            listed = isinstance(words, tuple) and all(isinstance(word, str) for word in words)
+            yield not listed, f"{field} are {words!r}, no list of words"
+        yield not self.channels, "channels are none"
         yield len(self.labels) < 2, f"labels are {', '.join(self.labels)} alone"
-        for field in ("patch_size", "strides", "kernels", "filters", "batch_size"):
+        for field, depth in _DEPTHS.items():
             value = getattr(self, field)
-            yield not _are_counts(value), f"{field} is {value!r}, not made of whole numbers above 0"
+            wrong = not _are_counts(value, depth)
+            yield wrong, f"{field} is {value!r}, not made of whole numbers above 0"
         yield not isinstance(self.mirrored, bool), f"mirrored is {self.mirrored!r}, no truth value"
         yield self.dimensions not in (2, 3), f"dimensions are {self.dimensions}, not 2 or 3"
         yield sorted(self.axis_order) != [0, 1, 2], f"axis_order is {self.axis_order}"
