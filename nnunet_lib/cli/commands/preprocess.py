@@ -28,6 +28,7 @@ def _options(parser: Parser) -> None:
 def _chosen_plan(arguments: Arguments, dataset: Dataset) -> Plan | None:
     """The plan that was named, or else that of an earlier run; None where there is neither."""
     from nnunet_lib.planning import Plan
+    from nnunet_lib.preprocessing import require_fit
 
     before = arguments.results / f"{arguments.dimensions or 3}d" / "plan.json"
     path = arguments.plan or before
@@ -42,6 +43,7 @@ def _chosen_plan(arguments: Arguments, dataset: Dataset) -> Plan | None:
             f"{path}: is a {plan.dimensions}D plan, but --dim {arguments.dimensions} "
             "was given. Leave --dim out, or make a plan for it."
         )
+    require_fit(plan, dataset)
     return plan
 
 
@@ -59,12 +61,10 @@ def _require_same_names(plan: Plan, path: Path, dataset: Dataset) -> None:
 def _run(arguments: Arguments) -> None:
     from nnunet_lib.datasets import Dataset, require_valid
     from nnunet_lib.planning import PlannerSettings, plan_dataset
-    from nnunet_lib.preprocessing import preprocess, require_fit
+    from nnunet_lib.preprocessing import preprocess
 
     dataset, fingerprint = Dataset.open(arguments.data), None
     plan = _chosen_plan(arguments, dataset)  # before all images are read
-    if plan is not None:
-        require_fit(plan, dataset)
     require_valid(dataset, arguments.workers, progress=True)
     if plan is None:
         settings = PlannerSettings(dimensions=arguments.dimensions or 3)
