@@ -1,6 +1,7 @@
 from .claims import Claim as Claim
 from .claims import ClaimError as ClaimError
 from .claims import Ledger as Ledger
+from .datasets import cleared as cleared
 from .datasets import fresh_folder as fresh_folder
 from .datasets import resolve_dataset as resolve_dataset
 from .figures import comparison_figure as comparison_figure

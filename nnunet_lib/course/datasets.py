@@ -56,6 +56,13 @@ def fresh_folder(name: str) -> Path:
     return folder
 
 
+def cleared(folder: Path) -> Path:
+    """The same path, without what an earlier run of the cell left there."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    return folder
+
+
 def find_dataset(name: str) -> Path:
     """The folder of a dataset given by path, or by its name inside the checkout's data/.
 

@@ -215,7 +215,7 @@ def patches_figure(
         spacing: millimetres between voxels, in plan order.
         labels: the name of each label value.
     """
-    figure, axes = new_figure(1, len(image), (3.4, 3.7))
+    figure, axes = new_figure(1, len(image), (3.4, 4.0))
     for number, panel in enumerate(axes[0]):
         draw_slice(panel, image[number, ..., 0], spacing, label[number, ..., 0])
         panel.set_title(f"patch {number + 1} of {len(image)}")

@@ -71,6 +71,14 @@ def test_a_fresh_folder_is_empty(work):
     assert list(folder.iterdir()) == []
 
 
+def test_a_cell_that_runs_again_finds_its_folder_cleared(tmp_path):
+    folder = tmp_path / "run"
+    assert datasets.cleared(folder) == folder
+    (folder / "deep").mkdir(parents=True)
+    assert datasets.cleared(folder) == folder
+    assert not folder.exists()
+
+
 def test_two_kernels_do_not_share_a_fresh_folder(work):
     """What a living process has stays, what an ended one has left goes."""
     ended = subprocess.Popen([sys.executable, "-c", ""])

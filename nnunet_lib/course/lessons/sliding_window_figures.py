@@ -23,7 +23,7 @@ from nnunet_lib.course.figures import (
 
 FloatArray = npt.NDArray[Any]
 _DARK = (BLUE, VERMILION, GREEN, PURPLE)  # lines on white
-_STYLES = ("-", "--", "-.", ":")  # windows differ by line, too, not by colour alone
+_STYLES = ("-", "--", ":")  # windows differ by line, too; three, as colours repeat after four
 _INSIDE, _MARGIN = 0.016, 0.04  # of a picture's width
 
 

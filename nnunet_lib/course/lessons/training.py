@@ -467,7 +467,7 @@ def log_disagreement(run: Path) -> float:
     shown = events(run)
     if written.keys() != shown.keys():
         return math.inf
-    return max(abs(shown[key] - value) / max(abs(value), 1.0) for key, value in written.items())
+    return max(abs(shown[key] - value) / max(abs(value), 1e-12) for key, value in written.items())
 
 
 # Folds -------------------------------------------------------------------------------------------

@@ -308,6 +308,8 @@ def test_figures_have_a_panel_for_each_thing_shown():
     assert panel.get_xlim()[0] < 0 < 32 < panel.get_xlim()[1]  # nor does the frame
     lines = shares_figure({"constant": lesson.shares(60, 40, 0.5, "constant")}, 1.0).axes[0].lines
     assert len(lines) == 2
+    lines = shares_figure({"many": np.zeros((4, 12))}, 1.0).axes[0].lines
+    assert len({(one.get_color(), one.get_linestyle()) for one in lines}) == 12  # none twice
     maps = [Map("one", image[3], ((12,), (8,))), Map("two", image[3])]
     first, second, _ = maps_figure(maps, (1.0, 1.0, 2.0), (0.0, 1.0), "probability").axes
     assert (len(first.lines), len(second.lines)) == (2, 0)

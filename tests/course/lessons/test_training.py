@@ -339,6 +339,9 @@ def test_a_log_that_says_something_else_is_noticed(whole, tmp_path):
     (run / "metrics.jsonl").write_text("\n".join([json.dumps(wrong), *others]) + "\n")
     assert lesson.log_disagreement(run) > 1e-6
     assert lesson.epochs_that_differ(run, whole) == 1
+    wrong = {**json.loads(first), "learning_rate": json.loads(first)["learning_rate"] * 1.001}
+    (run / "metrics.jsonl").write_text("\n".join([json.dumps(wrong), *others]) + "\n")
+    assert lesson.log_disagreement(run) > 1e-4  # small numbers count as large ones do
     (run / "metrics.jsonl").write_text(first + "\n")
     assert lesson.log_disagreement(run) == np.inf
     assert lesson.epochs_that_differ(run, whole) == 1
