@@ -29,7 +29,7 @@ from benchmarks.speed.rows import ROWS as NETWORK_ROWS
 from benchmarks.speed.scan import find_dataset, write_scan
 from nnunet_lib.datasets import Dataset
 from nnunet_lib.errors import InputError
-from nnunet_lib.files import read_json, replacing, write_json
+from nnunet_lib.files import read_json, replacing, write_json, write_text
 
 ROWS = (*DATA_ROWS, *NETWORK_ROWS)
 ROW_NAMES = tuple(row.name for row in ROWS)
@@ -169,8 +169,7 @@ def write_page(tables: Mapping[str, Any]) -> None:
         with replacing(PAGE.with_name(FIGURE)) as temporary:
             draw(growing, runs).savefig(temporary, format="png", dpi=100)
     right = [section(read_json(parity.RESULTS))] if parity.RESULTS.exists() else []
-    with replacing(PAGE) as temporary:
-        temporary.write_text("\n".join([page(rows, runs), *right]), encoding="utf-8")
+    write_text(PAGE, "\n".join([page(rows, runs), *right]))
 
 
 def committed() -> dict[str, Any] | None:

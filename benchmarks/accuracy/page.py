@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nnunet_lib.files import as_tuples, read_json, replacing, write_json
+from nnunet_lib.files import as_tuples, read_json, replacing, write_json, write_text
 from nnunet_lib.training.settings import TrainingSettings
 
 RESULTS = Path("benchmarks/accuracy.json")
@@ -87,8 +87,7 @@ def write_page(path: Path) -> None:
     runs = read_runs(path)
     with replacing(path.parent / FIGURE) as temporary:
         draw(_of_shown_fold(runs)).savefig(temporary, dpi=100)
-    with replacing(path.parent / PAGE) as temporary:
-        temporary.write_text(page(runs), encoding="utf-8")
+    write_text(path.parent / PAGE, page(runs))
 
 
 def page(runs: Sequence[Run]) -> str:

@@ -96,7 +96,7 @@ def draw_datasets(rng):
     for call in range(CALLS):
         first = OtherAffine(raised=call % 2 == 0, shifted=call % 4 < 2)
         second = OtherAffine(raised=not first.raised, shifted=not first.shifted)
-        calls.append(draw_dataset(rng, int(rng.integers(9, 13)), first, second))
+        calls.append(draw_dataset(rng, int(rng.integers(12, 16)), first, second))
     return calls
 
 
@@ -111,9 +111,10 @@ def draw_dataset(rng, cases, first, second):
     for case in training:
         shape, affine = tuple(int(size) for size in rng.integers(5, 50, 3)), random_affine(rng)
         files[case["image"]] = {"shape": shape, "affine": affine}
-        noise = rng.uniform(-1e-4, 1e-4, (4, 4))  # as files round
+        noise = rng.uniform(-5e-3, 5e-3, (4, 4))  # more than files round, and allowed
         files[case["label"]] = {"shape": shape, "affine": affine + noise, "values": [0, 1, 3]}
-    plants = (no_image, no_label, other_shape, first, strange_value, second)
+    plants = (no_image, no_label, no_files, other_shape, all_of_it, first)
+    plants += (balanced, strange_value, second)
     places = rng.permutation(np.arange(1, cases))[: len(plants)]
     for plant, place in zip(plants, places, strict=True):
         plant(files, training[place], rng)
@@ -130,9 +131,27 @@ def no_label(files, case, rng):
     del files[case["label"]]
 
 
+def no_files(files, case, rng):
+    no_image(files, case, rng)
+    no_label(files, case, rng)
+
+
 def other_shape(files, case, rng):
-    shape = files[case["label"]]["shape"]
-    files[case["label"]]["shape"] = (shape[0] + 1, *shape[1:])
+    """One voxel more or fewer, along any axis."""
+    shape = list(files[case["label"]]["shape"])
+    shape[rng.integers(3)] += int(rng.choice([-1, 1]))
+    files[case["label"]]["shape"] = tuple(shape)
+
+
+def all_of_it(files, case, rng):
+    for plant in (other_shape, balanced, strange_value):
+        plant(files, case, rng)
+
+
+def balanced(files, case, rng):
+    """Two entries differ, and their sum does not."""
+    by = rng.uniform(0.5, 5)
+    files[case["label"]]["affine"][:2, int(rng.integers(4))] += by, -by
 
 
 @dataclass(frozen=True)
@@ -144,7 +163,7 @@ class OtherAffine:
 
     def __call__(self, files, case, rng):
         column = 3 if self.shifted else rng.integers(3)
-        by = rng.uniform(0.5, 5) * (1 if self.raised else -1)
+        by = rng.uniform(0.02, 0.1) * (1 if self.raised else -1)
         files[case["label"]]["affine"][rng.integers(3), column] += by
 
 
@@ -317,7 +336,7 @@ FAULTS = Exercise(
             "before a strange value.",
             gives=told(
                 lambda description, files: {
-                    path: ("values" if fault == "affine" and 2 in files[path]["values"] else fault)
+                    path: "values" if fault == "affine" and 2 in files[path]["values"] else fault
                     for path, fault in all_faults(description, files).items()
                 }
             ),

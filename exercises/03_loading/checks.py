@@ -55,6 +55,7 @@ FAULTS = {
     "both": lambda image, label: (image + 1, label + 1),
     "image's type": lambda image, label: (image.astype(np.float64), label),
     "label's type": lambda image, label: (image, label.astype(np.int32)),
+    "label's sign": lambda image, label: (image, label.astype(np.int8)),
     "place": lambda image, label: (image[:, :, ::-1], label[:, :, ::-1]),
     "shape": lambda image, label: (image[:1], label[:1]),
     "folded": lambda image, label: (image.reshape(2, 3, 2, 4, 1), label.reshape(2, 3, 2, 4, 1)),
@@ -457,7 +458,7 @@ def shared(function, number, seed, epoch, ranks):
 
 
 MANY = 60  # cases, so that chance repeats no order
-SEEDS = EPOCHS = (0, 1, 2, 3, 10, 11, 50, 100, 500)
+SEEDS = EPOCHS = (0, 1, 2, 3, 10, 11, 50, 100, 500, 512, 600)
 
 
 def repeated(grid):

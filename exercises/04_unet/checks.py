@@ -199,7 +199,8 @@ def draw_features(rng):
         centre[1] += rng.uniform(5, 9)
         features = rng.normal(centre, scale, (2, *grid, channels))
         gamma, beta = rng.uniform(1.5, 3, channels), rng.uniform(-2, -1, channels)
-        calls.append({"features": features, "gamma": gamma, "beta": beta, "epsilon": 1e-5})
+        epsilon = float(rng.uniform(5e-6, 2e-5))
+        calls.append({"features": features, "gamma": gamma, "beta": beta, "epsilon": epsilon})
     return calls
 
 

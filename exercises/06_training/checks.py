@@ -7,6 +7,7 @@ from io import BytesIO
 import numpy as np
 
 from nnunet_lib.course.exercises import Exercise, Mistake, Property
+from nnunet_lib.errors import InputError
 
 CALLS = 5
 
@@ -224,10 +225,13 @@ LOOP = Exercise(
 
 
 def draw_gradients(rng):
-    """Noise around a slope; the weights' gradients have very different sizes."""
+    """Noise around a slope; the weights' gradients have very different sizes.
+
+    None is so small that epsilon would matter, but under the root.
+    """
     calls = []
     for _ in range(CALLS):
-        sizes = rng.permutation([1e-2, 1.0, 100.0]) * rng.uniform(0.8, 1.2, 3)
+        sizes = rng.permutation([0.1, 10.0, 1e3]) * rng.uniform(0.8, 1.2, 3)
         slopes = rng.choice([-1, 1], 3) * rng.uniform(1, 2, 3)
         noise = rng.normal(size=(int(rng.integers(6, 10)), 3))
         rate = float(rng.uniform(0.3, 0.9))
@@ -272,8 +276,8 @@ ADAM = Exercise(
     function="adam",
     draw=draw_gradients,
     reference=as_means,
-    relative=1e-2,
-    absolute=1e-2,
+    relative=1e-4,
+    absolute=1e-5,
     hint="Keep m, v and the weights as arrays of zeros. Go through "
     "`enumerate(gradients, start=1)`, and write the three formulas in this order. Collect the "
     "weights after each update in a list.",
@@ -376,7 +380,8 @@ def draw_curve(rng, kind):
 
 
 def draw_seen(rng, kind, length):
-    drop = 0.03 if kind in FLAT else rng.uniform(0.5, 0.7)
+    low, high = (0.15, 0.3) if kind == "remembering" else (0.5, 0.7)
+    drop = 0.03 if kind in FLAT else rng.uniform(low, high)
     seen = rng.uniform(1.2, 1.6) * (1 - drop * np.linspace(0, 1, length))
     seen[1:-1] *= rng.uniform(0.98, 1.02, length - 2)
     seen[4] *= {"dip": 0.8, "peak": 1.2}.get(kind, 1.0)
@@ -387,7 +392,12 @@ def draw_held_out(rng, kind, length):
     best = length - 1 if kind in ("unfinished", *FLAT[:3]) else int(rng.integers(6, 9))
     points = np.arange(length)
     falling = 1.0 - 0.06 * np.minimum(points, best)
-    rise = {"overfitting": 0.4, "stuck": 0.4, "remembering": 0.03, "high": 1.2}.get(kind, 0.01)
+    rise = {
+        "overfitting": rng.uniform(0.08, 0.15),
+        "stuck": 0.4,
+        "remembering": 0.03,
+        "high": 1.2,
+    }.get(kind, 0.01)
     rising = rise * falling[best] * np.maximum(points - best, 0) / max(length - 1 - best, 1)
     held_out = rng.uniform(1.2, 1.5) * (falling + rising)
     held_out[2] *= 0.85  # a dip that does not last, and is not the lowest
@@ -565,8 +575,10 @@ def cut_off(function, weights, other, noise, rate, stop):
     trainer = function(weights, rate, len(noise))
     for row in noise[:stop]:
         trainer.step(trainer.weights + row)
-    file = BytesIO()
-    np.savez(file, **trainer.checkpoint())
+    file, checkpoint = BytesIO(), trainer.checkpoint()
+    if checkpoint is None:
+        raise InputError("None as its checkpoint")
+    np.savez(file, **checkpoint)
     file.seek(0)
     with np.load(file, allow_pickle=False) as archive:
         saved = dict(archive)

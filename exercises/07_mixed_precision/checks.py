@@ -386,7 +386,16 @@ def draw_pairs(rng):
     """A pair of trainings for each verdict, more than one where there are several ways to it."""
     bound = float(rng.uniform(0.005, 0.02))
     makers = [good, with_nan, with_infinity, apart_within, apart_at_last, hardly_learnt]
-    makers += [equal, equal_and_flat, rising, apart_and_flat, nearly_equal, equal_at_times, there]
+    makers += [
+        apart_and_large,
+        equal,
+        equal_and_flat,
+        rising,
+        apart_and_flat,
+        nearly_equal,
+        equal_at_times,
+        there,
+    ]
     pairs = [makers[index](rng, bound) for index in rng.permutation(len(makers))]
     return [{"single": single, "half": half, "bound": bound} for single, half in pairs]
 
@@ -421,6 +430,13 @@ def apart_at_last(rng, bound):
     """In the last step, float16's loss is the larger one."""
     single, half = good(rng, bound)
     half[-1] += 3 * bound
+    return single, half
+
+
+def apart_and_large(rng, bound):
+    """By more than the bound, though by less than that share of losses as large as these."""
+    single, half = (losses + 2.5 for losses in good(rng, bound))
+    half[rng.integers(3, 9)] += 1.8 * bound
     return single, half
 
 

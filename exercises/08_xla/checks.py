@@ -264,7 +264,16 @@ ENTRY = Exercise(
 
 def draw_gradients(rng):
     """Rounding, faults in tiny numbers and in large ones, equality, a NaN, and a missing bias."""
-    makers = (rounding, tiny_fault, equality, with_nan, missing_bias, nearly_too_much, too_long)
+    makers = (
+        rounding,
+        tiny_fault,
+        equality,
+        with_nan,
+        missing_bias,
+        nearly_too_much,
+        strict,
+        too_long,
+    )
     return [makers[index](rng) for index in rng.permutation(len(makers))]
 
 
@@ -283,8 +292,8 @@ def noisy(rng, arrays, relative):
     return [a + (rng.normal(size=a.shape) * relative).astype(np.float32) * a for a in arrays]
 
 
-def as_call(plain, compiled):
-    return {"plain": plain, "compiled": compiled, "bound": 1e-4}
+def as_call(plain, compiled, bound=1e-4):
+    return {"plain": plain, "compiled": compiled, "bound": bound}
 
 
 def rounding(rng):
@@ -326,6 +335,12 @@ def nearly_too_much(rng):
     compiled = noisy(rng, plain, 1e-5)
     compiled[1] *= np.float32(1.0005)
     return as_call(plain, compiled)
+
+
+def strict(rng):
+    """Within most bounds, and not within this one."""
+    plain = parameters(rng)
+    return as_call(plain, noisy(rng, plain, 2e-5), bound=1e-6)
 
 
 def too_long(rng):
@@ -586,6 +601,8 @@ def follow(function, weights, slope, rates):
         return slope * values
 
     step = function(gradient)
+    if step is None:
+        return None
     values = tf.constant(weights)
     for rate in rates:
         values = step(values, rate)

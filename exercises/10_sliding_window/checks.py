@@ -423,7 +423,8 @@ def back_with_classes(predict, image):
 
 def both_ways(function, predict, image):
     """The answer, and that to the scan mirrored along x, mirrored back."""
-    return [function(predict, image), np.flip(function(predict, np.flip(image, 2)), 2)]
+    one = function(predict, image)
+    return None if one is None else [one, np.flip(function(predict, np.flip(image, 2)), 2)]
 
 
 def twice(mean):

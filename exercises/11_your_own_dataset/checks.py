@@ -106,6 +106,7 @@ def draw_files(rng):
         lost = [patients[3] + mask, patients[4] + channels[1], patients[5] + channels[0]]
         lost = [name + ENDING for name in lost + [patients[6] + channel for channel in channels]]
         names = [name for name in names if name not in lost] + ["readme.txt", "notes_t1.txt"]
+        names += ["p7xadc.nii.gz", "p8_t1xnii.gz"]  # a point is a point
         calls.append(
             {
                 "names": [str(name) for name in rng.permutation(names)],

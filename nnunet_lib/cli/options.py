@@ -63,6 +63,13 @@ def channel_suffix(text: str) -> tuple[str, str]:
     return name, suffix
 
 
+def random_seed(text: str) -> int:
+    """A number that every generator of random numbers takes."""
+    if not (text.isdecimal() and int(text) < 2**32):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to below 2^32")
+    return int(text)
+
+
 def place(text: str) -> Path:
     """A path; an empty one, as of a shell's unset variable, would mean the current folder."""
     if not text:
@@ -376,7 +383,7 @@ _ALL = (
         "write time and memory into docs/timings.json and its page, if all lessons pass",
         switch=True,
     ),
-    Option("--seed", "seed", "of everything random", "number", int),
+    Option("--seed", "seed", "of everything random", "number", random_seed),
     Option("--submissions", "submissions", "exercise notebooks of a class", "folder", place),
     # Benchmark
     Option(

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from nnunet_lib.course.keeping import checkout, kept, work_folder
+from nnunet_lib.course.keeping import at_home, checkout, kept, make_folder, work_folder
 from nnunet_lib.course.profiles import Profile
-from nnunet_lib.datasets import Dataset, make_phantom, require_valid
+from nnunet_lib.datasets import Dataset, make_phantom, require_valid, write_volume
 from nnunet_lib.errors import InputError
 
 PHANTOM = "phantom"
@@ -51,9 +51,7 @@ def fresh_folder(name: str) -> Path:
         owner = left.name.removeprefix(f"{name}-")
         if owner.isdecimal() and (int(owner) == os.getpid() or not psutil.pid_exists(int(owner))):
             shutil.rmtree(left, ignore_errors=True)
-    folder = work_folder() / f"{name}-{os.getpid()}"
-    folder.mkdir(parents=True)
-    return folder
+    return make_folder(work_folder() / f"{name}-{os.getpid()}")
 
 
 def cleared(folder: Path) -> Path:
@@ -70,7 +68,7 @@ def find_dataset(name: str) -> Path:
         InputError: if there is none.
     """
     home = checkout()
-    places = [Path(name).expanduser()]
+    places = [at_home(name)]
     places += [home / "data" / name] if home is not None else []
     for place in places:
         if (place / "dataset.json").is_file():
@@ -83,8 +81,9 @@ def find_dataset(name: str) -> Path:
 
 
 def _phantom(cases: int, seed: int) -> Path:
-    """The phantom dataset, made once and kept by the hash of everything that shapes it."""
-    source = Path(inspect.getfile(make_phantom)).read_text(encoding="utf-8")
+    """The phantom dataset, made once and kept by the hash of what draws and what writes it."""
+    parts = (make_phantom, write_volume)
+    source = [Path(inspect.getfile(part)).read_text(encoding="utf-8") for part in parts]
     return kept(
         "phantom",
         [cases, seed, source],

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import nnunet_lib
+from nnunet_lib.errors import InputError
 
 WORK_VARIABLE = "NNUNET_COURSE_WORK"
 
@@ -19,11 +20,39 @@ def work_folder() -> Path:
     The environment variable NNUNET_COURSE_WORK names another place.
     """
     if WORK_VARIABLE in os.environ:
-        return Path(os.environ[WORK_VARIABLE]).expanduser().resolve()
+        return at_home(os.environ[WORK_VARIABLE]).resolve()
     place = checkout()
     if place is not None:
         return place / "build" / "lessons"
     return Path.home() / ".cache" / "nnunet-course"
+
+
+def at_home(name: str) -> Path:
+    """A path, with `~` as the home folder.
+
+    Raises:
+        InputError: if it begins with another's, whom this machine does not know.
+    """
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise InputError(f"{name}: there is no such user here. Give the whole path.") from None
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder in the work folder, if there is none.
+
+    Raises:
+        InputError: if it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be made ({error.strerror}). Let the environment variable "
+            f"{WORK_VARIABLE} name a folder that you may write to, before Jupyter is started."
+        ) from None
+    return folder
 
 
 def checkout() -> Path | None:
@@ -46,7 +75,7 @@ def kept(name: str, ingredients: Any, make: Callable[[Path], object]) -> Path:
     folder = work_folder() / f"{name}-{digest(ingredients)[:12]}"
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=folder.parent) as temporary:
         made = Path(temporary) / folder.name
         make(made)

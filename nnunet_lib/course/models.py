@@ -7,18 +7,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import nnunet_lib
-from nnunet_lib.course import LOADED_AT
+from nnunet_lib.course import sources
 from nnunet_lib.course.keeping import kept
 from nnunet_lib.course.profiles import Profile
 from nnunet_lib.datasets import Dataset
-from nnunet_lib.errors import InputError
 from nnunet_lib.loading import AugmentationSettings, Fold, split_folds
 from nnunet_lib.planning import Plan, PlannerSettings, plan_dataset
 from nnunet_lib.preprocessing import PreprocessedDataset, preprocess
 from nnunet_lib.training import TrainingSettings, cross_validate, train
 
-_ABOVE_TRAINING = {"course", "cli", "deployment", "__main__.py"}
 _CALCULATES = ("numpy", "scipy", "tensorflow", "nvidia-dali-cuda110")
 
 
@@ -144,20 +141,10 @@ def _content(dataset: Dataset) -> list[Any]:
 
 def _library() -> list[Any]:
     """The source of every stage up to training, and the versions of what calculates."""
-    root = Path(nnunet_lib.__file__).parent
-    if any(path.stat().st_mtime > LOADED_AT for path in _stages(root)):
-        raise InputError(
-            f"{root}: the library has changed since this kernel loaded it, so what it trains would "
-            "pass for the new code's work. Restart the kernel."
-        )
-    sources = [[str(path.relative_to(root)), _digest_of(path)] for path in _stages(root)]
-    return [sources, list(_versions())]
-
-
-def _stages(root: Path) -> list[Path]:
-    parts = (path for path in root.iterdir() if path.name not in _ABOVE_TRAINING)
-    files = (file for part in parts for file in (part.rglob("*.py") if part.is_dir() else [part]))
-    return sorted(file for file in files if file.suffix == ".py")
+    sources.require_unchanged()
+    root = sources.library()
+    files = [[str(path.relative_to(root)), _digest_of(path)] for path in sources.stages(root)]
+    return [files, list(_versions())]
 
 
 def _versions() -> Iterator[str]:

@@ -10,7 +10,7 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
 from nnunet_lib.course.output import WIDGET_MIME
-from nnunet_lib.files import replacing
+from nnunet_lib.files import write_text
 
 _LINK = re.compile(r"\]\(([^()\s#:]*[./][^()\s#:]*)(#[^()\s]*)?\)")
 """A Markdown link to a file: its path, and the place in it. An address has a colon, and a formula's
@@ -42,8 +42,7 @@ def export_page(
             cell.source = _with_links_from(page.parent, source.parent, others, cell.source)
     resources = {"metadata": {"name": title_of(still) or source.stem}}
     body, _ = HTMLExporter().from_notebook_node(still, resources)
-    with replacing(page) as temporary:
-        temporary.write_text(body, encoding="utf-8")
+    write_text(page, body)
 
 
 def title_of(notebook: NotebookNode) -> str:

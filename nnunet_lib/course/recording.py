@@ -14,7 +14,7 @@ from nnunet_lib.course.timetables import with_timetables
 from nnunet_lib.course.timings import JSON_FILE, PAGE_FILE, Timing, load, opening_of, page
 from nnunet_lib.datasets import Dataset
 from nnunet_lib.errors import InputError
-from nnunet_lib.files import replacing, write_json
+from nnunet_lib.files import write_json, write_text
 from nnunet_lib.parallel import cores
 
 TEACHING_FILE = "teaching.md"
@@ -42,15 +42,11 @@ def record(summary: Summary, folder: Path | None = None) -> Path:
     old = [row for row in load(folder) if (row.profile, row.data) not in run]
     rows = sorted([*old, *new], key=lambda row: (row.profile, row.data, row.notebook))
     teaching = (folder / TEACHING_FILE).read_text(encoding="utf-8")
+    timetables, times = with_timetables(teaching, rows), page(rows)  # before anything is written
     write_json(folder / JSON_FILE, [asdict(row) for row in rows])
-    _write(folder / PAGE_FILE, page(rows))
-    _write(folder / TEACHING_FILE, with_timetables(teaching, rows))
+    write_text(folder / PAGE_FILE, times)
+    write_text(folder / TEACHING_FILE, timetables)
     return folder / PAGE_FILE
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def _timings(summary: Summary) -> list[Timing]:

@@ -29,7 +29,7 @@ from nnunet_lib.course.output import text_table
 from nnunet_lib.course.pages import export_page
 from nnunet_lib.deployment.probes import KERNEL
 from nnunet_lib.errors import InputError
-from nnunet_lib.files import replacing, write_json
+from nnunet_lib.files import write_json, write_text
 
 _FALLBACK_KERNEL = "python3"
 _SECONDS_BETWEEN_SAMPLES = 0.2
@@ -107,8 +107,7 @@ class Summary:
             "notebooks": [{**asdict(r), "executed": r.executed.name} for r in self.results],
         }
         write_json(output / "summary.json", value)
-        with replacing(output / "summary.txt") as temporary:
-            temporary.write_text(self.describe() + "\n", encoding="utf-8")
+        write_text(output / "summary.txt", self.describe() + "\n")
 
 
 def run_course(
@@ -209,23 +208,31 @@ def _run_notebook(
     executed.unlink(missing_ok=True)
     started = time.monotonic()
     with _peak_memory() as peak:
-        trace = _execute(path, executed, parameters, kernel, title)
+        failure = _execute(path, executed, parameters, kernel, title)
     seconds = time.monotonic() - started
-    notebook = _read(executed)
-    if trace is not None:
-        trace_file.write_text(trace + "\n", encoding="utf-8")
+    notebook = _read(executed, failure)
+    if failure is not None:
+        write_text(trace_file, failure.trace + "\n")
     export_page(notebook, executed.with_suffix(".html"), path, pages)
-    problems = _problems(notebook, parameters, trace)
+    problems = failure.problems if failure else _problems(notebook, parameters)
     status = "failed" if problems else "passed"
     memory = round(peak[0] / _MEBIBYTE, 1)
     claims = collect(notebook)
     return NotebookResult(path.stem, status, round(seconds, 1), memory, claims, problems, executed)
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """Why a notebook did not run to its end: the traceback, and the error's own lines."""
+
+    trace: str
+    problems: tuple[str, ...]
+
+
 def _execute(
     path: Path, executed: Path, parameters: Mapping[str, Any], kernel: str, title: str
-) -> str | None:
-    """Run a notebook in its own folder, as JupyterLab does; the traceback if it fails."""
+) -> _Failure | None:
+    """Run a notebook in its own folder, as JupyterLab does; what went wrong if it fails."""
     try:
         known = papermill.inspect_notebook(str(path))
         papermill.execute_notebook(
@@ -238,25 +245,25 @@ def _execute(
             extra_arguments=["--log-level=ERROR"],  # else its warnings break the progress bar
         )
     except PapermillExecutionError as error:
-        return str(error)
-    except Exception:  # a dead kernel, an unreadable file: the other notebooks still run
-        return traceback.format_exc()
+        return _Failure(str(error), tuple(f"{error.ename}: {error.evalue}".splitlines()))
+    except Exception as error:  # a dead kernel, an unreadable file: the other notebooks still run
+        own = traceback.format_exception_only(error)
+        return _Failure(traceback.format_exc(), tuple("".join(own).splitlines()))
     return None
 
 
-def _read(executed: Path) -> NotebookNode:
-    """The executed copy, or an empty notebook where papermill could not even begin."""
-    if not executed.is_file():
+def _read(executed: Path, failure: _Failure | None) -> NotebookNode:
+    """The executed copy, or an empty notebook where papermill could not even begin, or not end."""
+    try:
+        return nbformat.read(executed, as_version=4)
+    except (OSError, ValueError):  # the latter: half-written on a full disk
+        if failure is None:
+            raise
         return nbformat.v4.new_notebook()
-    return nbformat.read(executed, as_version=4)
 
 
-def _problems(
-    notebook: NotebookNode, parameters: Mapping[str, Any], trace: str | None
-) -> tuple[str, ...]:
-    """Why a notebook counts as failed; after an error, only the error."""
-    if trace is not None:
-        return (trace.strip().splitlines()[-1],)
+def _problems(notebook: NotebookNode, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    """Why a notebook that ran to its end counts as failed."""
     return _profile_problems(notebook, parameters["PROFILE"]) + audit(notebook)
 
 

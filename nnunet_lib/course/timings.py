@@ -87,11 +87,18 @@ def opening_of(notebook: Mapping[str, Any]) -> tuple[str, int, int]:
 
 
 def load(folder: Path) -> tuple[Timing, ...]:
-    """The rows of timings.json; none if there is no such file."""
+    """The rows of timings.json; none if there is no such file.
+
+    Raises:
+        InputError: if it holds something else.
+    """
     path = folder / JSON_FILE
     if not path.exists():
         return ()
-    return tuple(Timing(**row) for row in read_json(path))
+    try:
+        return tuple(Timing(**row) for row in read_json(path))
+    except TypeError as error:
+        raise InputError(f"{path}: is not what `course --record` writes ({error}).") from None
 
 
 def page(rows: Sequence[Timing]) -> str:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from nnunet_lib.errors import InputError
-from nnunet_lib.files import replacing
+from nnunet_lib.files import write_text
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
@@ -50,8 +50,7 @@ class RunLog:
         self, run: Path, show_progress: bool = True, history: Sequence[EpochRecord] = ()
     ) -> None:
         self.metrics = run / METRICS
-        with replacing(self.metrics) as temporary:  # without what came after the last checkpoint
-            temporary.write_text("".join(map(_line, history)), encoding="utf-8")
+        write_text(self.metrics, "".join(map(_line, history)))  # nothing after the last checkpoint
         try:
             self.writer = tf.summary.create_file_writer(str(run / TENSORBOARD))
         except tf.errors.OpError as error:  # a full disk

@@ -1,13 +1,12 @@
 """The shared model is trained once for what went into it, and anew for anything else."""
 
 import json
-import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from nnunet_lib.course import models
+from nnunet_lib.course import models, sources
 from nnunet_lib.course.models import cross_validated_model, trained_model
 from nnunet_lib.course.profiles import resolve
 from nnunet_lib.datasets import make_phantom
@@ -114,8 +113,8 @@ def test_another_version_of_the_library_trains_anew(dataset, trainings, tmp_path
     for name in ("__init__.py", "training/step.py", "course/figures.py"):
         (library / name).parent.mkdir(parents=True, exist_ok=True)
         (library / name).write_text("")
-    monkeypatch.setattr(models.nnunet_lib, "__file__", str(library / "__init__.py"))
-    monkeypatch.setattr(models, "LOADED_AT", math.inf)  # as in a kernel that starts afterwards
+    monkeypatch.setattr(sources, "library", lambda: library)
+    monkeypatch.setattr(sources, "require_unchanged", lambda: None)  # as in a kernel started then
     before = get(dataset)
     (library / "course" / "figures.py").write_text("BLUE = 1\n")
     assert get(dataset).run == before.run
@@ -123,11 +122,25 @@ def test_another_version_of_the_library_trains_anew(dataset, trainings, tmp_path
     assert get(dataset).run != before.run
 
 
-def test_code_that_is_older_than_its_files_trains_nothing(dataset, trainings, monkeypatch):
-    monkeypatch.setattr(models, "LOADED_AT", 0.0)
-    with pytest.raises(InputError, match="Restart the kernel"):
-        get(dataset)
+def test_code_that_is_older_than_its_files_trains_nothing(
+    dataset, trainings, monkeypatch, tmp_path
+):
+    times = dict(sources._AT_LOADING)
+    changed = next(iter(times))
+    for other in ({**times, changed: times[changed] + 1}, {**times, tmp_path / "new.py": 0}):
+        monkeypatch.setattr(sources, "_AT_LOADING", other)
+        with pytest.raises(InputError, match="Restart the kernel"):
+            get(dataset)
     assert trainings == []
+
+
+def test_a_file_dated_in_the_future_is_no_change(dataset, trainings, monkeypatch):
+    """As a memory stick or another clock leaves it."""
+    later = {path: time + 10**13 for path, time in sources._times().items()}
+    monkeypatch.setattr(sources, "_times", lambda: later)
+    monkeypatch.setattr(sources, "_AT_LOADING", later)
+    get(dataset)
+    assert len(trainings) == 1
 
 
 def test_a_cross_validation_is_made_once_as_the_profile_says(dataset, work, monkeypatch):

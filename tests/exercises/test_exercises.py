@@ -16,7 +16,7 @@ import papermill
 import pytest
 
 from nnunet_lib.course.exercises.cells import VERDICT_MIME
-from nnunet_lib.course.exercises.exercise import load_exercises
+from nnunet_lib.course.exercises.exercise import folder_of, load_exercises
 from nnunet_lib.course.exercises.notebooks import (
     EXERCISE,
     KINDS,
@@ -42,6 +42,8 @@ TO_COME: set[str] = set()
 """Lessons whose exercises are not written yet. Whoever adds a folder takes its number out."""
 SEEDS = (1, 2)
 DRAWS = 25
+_MEAN_DIFFERENCE = 'np.abs(label["affine"] - image["affine"]).mean()'
+_DIFFERENCE_OF_SUMS = 'abs(label["affine"].sum() - image["affine"].sum())'
 _SECTION = re.compile(r"^# %% (\S+) \| (mistake|right): (.+)$", re.MULTILINE)
 
 each_lesson = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
@@ -221,6 +223,39 @@ def test_a_right_answer_that_is_written_differently_passes(checkers, folder, nam
     for seed in SEEDS:
         verdict = checkers(folder).check(name, source, seed)
         assert verdict.solved, (verdict.problem, verdict.mistake)
+
+
+SLIPS = (
+    ("01.faults", "if path not in files]", "if path not in files][:1]"),
+    ("01.faults", 'label["shape"] != image["shape"]', 'label["shape"][0] != image["shape"][0]'),
+    ("01.faults", 'np.abs(label["affine"] - image["affine"]).max()', _MEAN_DIFFERENCE),
+    ("01.faults", 'np.abs(label["affine"] - image["affine"]).max()', _DIFFERENCE_OF_SUMS),
+    ("03.equal", "a.dtype == b.dtype", "a.nbytes == b.nbytes"),
+    ("03.shard", "[seed, epoch]", "512 * seed + epoch"),
+    ("04.norm", "+ epsilon", "+ 1e-5"),
+    ("06.adam", "v = 0.999 * v + 0.001 * gradient**2", "v += (gradient**2 - v) / t"),
+    ("06.adam", "0.999 * v + 0.001", "0.99 * v + 0.01"),
+    ("06.adam", "0.9 * m + 0.1", "0.95 * m + 0.05"),
+    ("06.curve", "> 0.9 * seen", "> 0.6 * seen"),
+    ("06.curve", "> 1.05 * held", "> 1.2 * held"),
+    ("07.verdict", "np.abs(single - half).max()", "(np.abs(single - half) / np.abs(single)).max()"),
+    ("08.compare", "change <= bound", "change <= 1e-4"),
+    ("11.pairs", 'name.endswith(suffix + ".nii.gz")', 're.search(suffix + ".nii.gz$", name)'),
+)
+"""Where a solution may go wrong in one place: exercise, what it says, and what a slip says."""
+
+
+@pytest.mark.parametrize(("name", "right", "slip"), SLIPS)
+def test_a_slip_in_one_place_of_a_solution_is_noticed(checkers, name, right, slip):
+    folder = folder_of(name)
+    source = solution_of(folder, name)
+    assert source.count(right) == 1
+    for seed in range(DRAWS):
+        assert (
+            not checkers(folder)
+            .check(name, "import re\n" + source.replace(right, slip), seed)
+            .solved
+        )
 
 
 @each_lesson

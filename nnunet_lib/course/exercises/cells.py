@@ -44,10 +44,10 @@ def check(exercise: str, seed: int | None = None) -> None:
         seed: of the inputs; without one they are others each time.
     """
     folder = folder_of(exercise)
+    find_exercise(load_exercises(folder), exercise)
     source = last_run(exercise)
     with Checker(folder) as checker:
         verdict = checker.check(exercise, source, secrets.randbits(32) if seed is None else seed)
-    records.note_check(exercise, verdict.solved)
     emit(
         {
             VERDICT_MIME: verdict.to_json(),
@@ -55,6 +55,7 @@ def check(exercise: str, seed: int | None = None) -> None:
             "text/html": as_html(verdict),
         }
     )
+    records.note_check(exercise, verdict.solved)
 
 
 @_in_words
@@ -68,8 +69,8 @@ def hint(exercise: str) -> None:
 def solution(exercise: str) -> None:
     """Show a solution."""
     source = solution_of(folder_of(exercise), exercise)
-    records.note_solution_seen(exercise)
     emit({"text/plain": source, "text/html": f"<pre>{escape(source)}</pre>"})
+    records.note_solution_seen(exercise)
 
 
 @_in_words

@@ -1,6 +1,7 @@
 """A class's notebooks, checked one after the other, as a table."""
 
 import csv
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,8 @@ class Grade:
     def row(self) -> tuple[str, ...]:
         """Under `HEADS`. No cell is one that a spreadsheet takes for a formula."""
         solved = "yes" if self.solved else "no"
-        cells = (self.notebook, self.exercise, solved, self.mistake, self.message)
+        row = (self.notebook, self.exercise, solved, self.mistake, self.message)
+        cells = tuple(map(_printable, row))
         return tuple(f"'{cell}" if cell[:1] in tuple("=+-@\t\r") else cell for cell in cells)
 
 
@@ -53,8 +55,9 @@ def grade(submissions: Path, seed: int = 0) -> list[Grade]:
     """
     paths = sorted(
         path
-        for path in submissions.rglob("*.ipynb")
-        if ".ipynb_checkpoints" not in path.parts and path.is_file()
+        for folder, _, names in os.walk(submissions, followlinks=True)
+        for path in map(Path(folder).joinpath, names)
+        if path.suffix == ".ipynb" and ".ipynb_checkpoints" not in path.parts and path.is_file()
     )
     if not paths:
         raise InputError(f"{submissions}: there is no notebook (.ipynb) in this folder.")
@@ -80,8 +83,13 @@ def describe_grades(grades: Sequence[Grade]) -> str:
         own = [grade for grade in grades if grade.notebook == notebook]
         exercises = [grade for grade in own if grade.exercise]
         solved = f"{sum(g.solved for g in exercises)} of {len(exercises)} solved"
-        lines.append(f"{notebook}: {solved if exercises else own[0].message}")
+        lines.append(_printable(f"{notebook}: {solved if exercises else own[0].message}"))
     return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    """The text with escapes for what no file can hold, as in names from another system."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _grades_of(path: Path, name: str, seed: int) -> list[Grade]:

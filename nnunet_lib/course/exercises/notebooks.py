@@ -27,7 +27,7 @@ from typing import Any
 import nbformat
 
 from nnunet_lib.errors import InputError
-from nnunet_lib.files import replacing
+from nnunet_lib.files import write_text
 
 KINDS = ("fill in", "build", "find the bug")
 """In the order in which a lesson gives them."""
@@ -170,8 +170,7 @@ def generate(folders: Sequence[Path]) -> None:
     """Write each folder's exercise.ipynb anew."""
     for folder in folders:
         notebook = exercise_from(read_notebook(folder / SOLUTION))
-        with replacing(folder / EXERCISE) as temporary:
-            temporary.write_text(as_text(notebook), encoding="utf-8")
+        write_text(folder / EXERCISE, as_text(notebook))
 
 
 if __name__ == "__main__":

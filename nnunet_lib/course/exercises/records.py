@@ -39,10 +39,11 @@ def load_record(exercise: str) -> Record:
     """The record of one exercise; an empty one if there is none, or none that can be read."""
     try:
         value = read_json(_path(exercise))
-        known = value["format"] == _FORMAT
-        return Record(**value["record"]) if known else Record()
+        record = Record(**value["record"])
     except (InputError, TypeError, KeyError):
         return Record()
+    known = [type(given) for given in asdict(record).values()] == [int, bool, bool]
+    return record if value["format"] == _FORMAT and known else Record()
 
 
 def note_check(exercise: str, solved: bool) -> None:

@@ -7,6 +7,7 @@ they are no jail for code that means harm.
 
 import importlib.util
 import os
+import re
 import select
 import signal
 import sys
@@ -39,7 +40,8 @@ class Fault:
 
     Attributes:
         kind: "syntax", "missing" (the function), "call" (it does not take the arguments), "error",
-            "strange" (its result is not data), "time", "memory", or "ended".
+            "unusable" (what the check does with its result fails), "strange" (its result is not
+            data), "time", "memory", or "ended".
         message: the exception's own words, or what is strange.
         exception: the exception's name.
         line: in the learner's cell, from 1; 0 if it is not known.
@@ -199,7 +201,7 @@ def _fault(error: BaseException, path: Path, call: int) -> Fault:
     elif isinstance(error, InputError) and not line:  # from `plain`
         kind = "strange"
     elif isinstance(error, TypeError) and not line:
-        kind = "call"
+        kind = "call" if re.search("(positional|keyword) argument", str(error)) else "unusable"
     words = error.msg if isinstance(error, SyntaxError) else _words(error)
     return Fault(kind, words, type(error).__name__, line, code, call)
 
@@ -242,10 +244,9 @@ def _collect(process: int, reading: int, exercise: Exercise) -> Outcome:
         status = _end(process)
     if fault:
         return Outcome(fault=fault)
-    if not data:
-        return Outcome(
-            fault=Fault("time" if status == signal.SIGXCPU else "ended", _ending(status))
-        )
+    if not data:  # out of memory, Linux kills
+        kind = "memory" if status == signal.SIGKILL else "ended"
+        return Outcome(fault=Fault(kind, _ending(status)))
     try:
         return _outcome(unpack(bytes(data)))
     except InputError as error:

@@ -57,9 +57,12 @@ class Checker:
         """What a source gives, on inputs drawn from a seed.
 
         Raises:
-            InputError: if there is no such exercise, or if the checks themselves do not work.
+            InputError: if there is no such exercise, the seed is negative, or the checks
+                themselves do not work.
         """
-        job = {"exercise": identifier, "source": source, "seed": seed}
+        if seed < 0:
+            raise InputError(f"seed {seed}: must be at least 0.")
+        job = {"exercise": identifier, "source": source, "seed": int(seed)}  # NumPy's, too
         reply = self._ask(json.dumps(job))
         if "refused" in reply:
             raise InputError(reply["refused"])
@@ -86,7 +89,8 @@ class Checker:
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", __name__, str(self.folder)],
+            # -P: a random.py beside the notebook does not take the place of Python's own
+            [sys.executable, "-P", "-m", __name__, str(self.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -100,6 +100,8 @@ class LooseFiles:
 def hand_over(dataset: Dataset, folder: Path) -> LooseFiles:
     """Scatter a dataset's labelled cases into one folder, with a patient's number for a name."""
     suffixes = [f"_{re.sub(r'[^a-z0-9]', '', name.lower())}" for name in dataset.channels]
+    if "_" in suffixes or len(set(suffixes)) < len(suffixes):  # names in other letters, or alike
+        suffixes = [f"_{number:04d}" for number in range(len(suffixes))]  # nnU-Net's
     loose = LooseFiles(
         folder,
         dict(zip(dataset.channels, suffixes, strict=True)),
@@ -196,7 +198,12 @@ def complaints(loose: LooseFiles, folder: Path) -> dict[str, str]:
 
     Each fault is planted alone, into the files of the first patient. An empty answer means that
     the fault went unnoticed.
+
+    Raises:
+        InputError: if there are fewer than two patients.
     """
+    if len(loose.patients()) < 2:
+        raise InputError(f"{loose.folder}: this lesson needs two patients at least.")
     return {
         fault: _complaint(loose, folder / str(number), plant)
         for number, (fault, plant) in enumerate(FAULTS.items())

@@ -4,6 +4,7 @@ Files are read with nibabel and compared with NumPy here, not with the library's
 and scores: a claim that asked the code it doubts would prove nothing.
 """
 
+import glob
 import itertools
 import math
 from collections.abc import Iterable, Sequence
@@ -128,5 +129,5 @@ def dice_disagreement(report: EvaluationReport, predictions: Path, labels: Path)
 
 def _voxels(folder: Path, case: str) -> np.ndarray:
     """The voxels of a case's NIfTI file, compressed or not, as nibabel reads them."""
-    path = next(path for path in folder.glob(f"{case}.nii*"))
+    path = next(path for path in folder.glob(f"{glob.escape(case)}.nii*"))
     return np.asarray(Nifti1Image.from_filename(path).dataobj)

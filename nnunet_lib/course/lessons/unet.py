@@ -183,12 +183,6 @@ def scaling_change(plan: Plan, patch: np.ndarray, factors: Sequence[float], seed
     return max(relative_change(network(patch * np.float32(f)), logits) for f in factors)
 
 
-def shift_change(plan: Plan, patch: np.ndarray, shift: float, seed: int = 0) -> float:
-    """The largest change of logits when a number is added to every voxel, likewise."""
-    network = new_network(plan, seed)
-    return relative_change(network(patch + np.float32(shift)), network(patch))
-
-
 def relative_change(changed: tf.Tensor, logits: tf.Tensor) -> float:
     """Root mean square of the difference, in standard deviations of the logits."""
     return float(np.sqrt(np.mean(np.square(changed - logits))) / np.std(logits))
