@@ -5,7 +5,9 @@ import threading
 import pytest
 
 from nnunet_lib.course import keeping
+from nnunet_lib.course.datasets import fresh_folder
 from nnunet_lib.course.keeping import kept
+from nnunet_lib.errors import InputError
 
 
 def write(text):
@@ -29,6 +31,18 @@ def test_it_is_made_once(work):
 def test_other_ingredients_and_other_names_are_made_anew(work, name, ingredients):
     kept("thing", ["a", 1], write("first"))
     assert (kept(name, ingredients, write("second")) / "text").read_text() == "second"
+
+
+def test_a_place_that_cannot_be_used_is_told_with_the_variable_s_name(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(keeping.WORK_VARIABLE, str(tmp_path / "file" / "work"))
+    with pytest.raises(InputError, match=f"cannot be made .*{keeping.WORK_VARIABLE}"):
+        kept("thing", [], write("first"))
+    with pytest.raises(InputError, match=f"cannot be made .*{keeping.WORK_VARIABLE}"):
+        fresh_folder("lesson")
+    monkeypatch.setenv(keeping.WORK_VARIABLE, "~nobody-here/work")
+    with pytest.raises(InputError, match="there is no such user"):
+        keeping.work_folder()
 
 
 def test_what_was_interrupted_is_not_kept(work):

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -13,6 +14,7 @@ from nnunet_lib.course.runner import CourseError, Summary, find_kernel, run_cour
 from nnunet_lib.errors import InputError
 
 PARAMETERS = "PROFILE = 'ci'\nDATASET = 'phantom'\nSEED = 0\n"
+ANY = {"profile": "ci", "dataset": "phantom", "seed": 0}
 OPENING = "# A lesson\n- **00.1** Count. *Claim 00.1a.*"
 LESSON = """
 import sys
@@ -65,6 +67,24 @@ def test_every_notebook_runs_in_order_even_after_a_failure(course):
     ]
     assert not summary.passed
     assert all((output / f"{r.notebook}.html").is_file() for r in summary.results)
+
+
+def test_an_error_of_several_lines_is_told_whole(tmp_path):
+    raising = "from nnunet_lib.errors import InputError\nraise InputError('two:\\n  one\\n  other')"
+    write(tmp_path / "00_bad.ipynb", raising, opening="# No claims")
+    (result,) = run_course([tmp_path / "00_bad.ipynb"], tmp_path / "out", **ANY).results
+    assert result.problems == ("InputError: two:", "  one", "  other")
+
+
+def test_a_full_disk_is_told_and_no_half_notebook_hides_it(tmp_path, monkeypatch):
+    def full(path, executed, **_):
+        Path(executed).write_text('{"cells": [')
+        raise OSError(28, "No space left on device")
+
+    write(tmp_path / "00_good.ipynb", "1")
+    monkeypatch.setattr(runner.papermill, "execute_notebook", full)
+    (result,) = run_course([tmp_path / "00_good.ipynb"], tmp_path / "out", **ANY).results
+    assert result.problems == ("OSError: [Errno 28] No space left on device",)
 
 
 @pytest.mark.slow

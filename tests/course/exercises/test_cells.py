@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from nnunet_lib.course.exercises import cells, records
@@ -63,6 +64,8 @@ def test_a_page_says_in_words_what_a_colour_says_and_shows_code_as_text(ran, sho
         (lambda: cells.check("77.mean"), "Run the cell that begins with the line `# exercise"),
         (lambda: cells.check("78.mean"), "ids look like"),
         (lambda: cells.check(""), "ids look like"),
+        (lambda: cells.check(1), "ids look like"),
+        (lambda: cells.check("77.median"), "This lesson has 77.mean"),
         (lambda: cells.hint("77.median"), "This lesson has 77.mean"),
         (lambda: cells.solution("77.median"), "This lesson has 77.mean"),
     ],
@@ -76,6 +79,44 @@ def test_an_unknown_exercise_of_a_lesson_is_refused_by_the_worker(ran, shown):
     ran.append("# exercise 77.median\nx = 1")
     cells.check("77.median")
     assert "This lesson has 77.mean" in plain(shown)[0]
+
+
+def test_a_verdict_is_shown_even_where_it_cannot_be_kept(ran, shown, monkeypatch):
+    def full(*_):
+        raise OSError(30, "Read-only file system", "exercises")
+
+    monkeypatch.setattr(records, "write_json", full)
+    ran.append(RIGHT)
+    cells.check("77.mean", seed=np.int64(3))
+    cells.solution("77.mean")
+    solved, why, source, again = plain(shown)
+    assert solved.startswith("77.mean is solved.")
+    assert "Read-only file system" in why
+    assert "return sum(values)" in source
+    assert again == why
+
+
+@pytest.mark.parametrize("seed", [-1, np.int64(-5)])
+def test_a_negative_seed_is_refused_in_words(ran, shown, seed):
+    ran.append(RIGHT)
+    cells.check("77.mean", seed=seed)
+    assert f"seed {seed}: must be at least 0" in plain(shown)[0]
+
+
+@pytest.mark.parametrize("record", [{"tries": "two"}, {"solved": 1}, {"other": 1}, [], None])
+def test_a_damaged_record_counts_as_none(work, record):
+    (work / "exercises").mkdir(parents=True)
+    path = work / "exercises" / "77.mean.json"
+    path.write_text(json.dumps({"format": 1, "record": record}))
+    assert load_record("77.mean") == Record()
+
+
+def test_a_file_beside_the_notebook_takes_no_module_s_place(ran, shown, tmp_path, monkeypatch):
+    (tmp_path / "random.py").write_text("x = 1")
+    monkeypatch.chdir(tmp_path)
+    ran.append(RIGHT)
+    cells.check("77.mean")
+    assert plain(shown)[0].startswith("77.mean is solved.")
 
 
 def test_help_comes_in_two_steps(shown):

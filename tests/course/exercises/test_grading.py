@@ -76,6 +76,35 @@ def test_each_notebook_has_a_line_an_exercise_and_a_broken_one_a_line_too(classr
     assert table["gus.ipynb"]["exercise"] == ""
 
 
+def test_odd_names_and_odd_messages_lose_no_grade(classroom, tmp_path, capsys):
+    """As a file's name in another encoding, or a character that is none."""
+    folder, add = classroom
+    add("ann.ipynb", RIGHT)
+    (folder / "ann.ipynb").rename(folder / "M\udcfcller.ipynb")
+    add("bob.ipynb", "# exercise 77.mean\ndef mean(values):\n    raise ValueError('\\ud800 oh')")
+    output = tmp_path / "class.csv"
+    assert main(["grade", "--submissions", str(folder), "--output", str(output)]) == 0
+    assert [row["solved"] for row in rows(output)] == ["yes", "no"]
+    assert "M\\udcfcller.ipynb: 1 of 1 solved" in capsys.readouterr().out
+
+
+def test_a_linked_folder_is_graded_too(classroom, tmp_path):
+    folder, add = classroom
+    add("ann.ipynb", RIGHT)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "group").symlink_to(folder)
+    (one,) = grade(tmp_path / "links")
+    assert (one.notebook, one.solved) == ("group/ann.ipynb", True)
+
+
+@pytest.mark.parametrize("seed", ["-1", "1.5", str(2**32), "x"])
+def test_a_seed_that_is_none_is_refused_before_anything_is_checked(classroom, seed, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["grade", "--submissions", str(classroom[0]), "--seed", seed])
+    assert ended.value.code == 2
+    assert "no whole number from 0" in capsys.readouterr().err
+
+
 def test_what_cannot_be_judged_takes_no_other_grade_away(classroom, monkeypatch):
     folder, add = classroom
     add("hal.ipynb", "# exercise 99.other\nx = 1", RIGHT)

@@ -32,6 +32,7 @@ def body(text):
         (body("raise KeyboardInterrupt"), "error", "KeyboardInterrupt"),
         (body("os._exit(0)"), "ended", "ended its process by itself"),
         (body("os.kill(os.getpid(), 11)"), "ended", "SIGSEGV"),
+        (body("os.kill(os.getpid(), 9)"), "memory", "0.25 GiB"),  # as Linux does
         (body("return input('?')"), "EOFError", "EOF"),
         (body("return object()"), "strange", "a value of type object"),
         (body("return np.array([None])"), "strange", "an array of object"),

@@ -82,6 +82,22 @@ def test_conversion_changes_nothing(tmp_path, channels):
         np.testing.assert_array_equal(one.array, two.array)
 
 
+@pytest.mark.parametrize("channels", [("T1", "T1+"), ("МРТ", "КТ")])
+def test_channels_whose_names_look_alike_keep_files_of_their_own(tmp_path, channels):
+    phantom = make_phantom(tmp_path / "phantom", cases=2, channels=2, seed=1)
+    named = replace(phantom, channels=channels)
+    loose = lesson.hand_over(named, tmp_path / "loose")
+    assert list(loose.channels) == list(channels)
+    assert lesson.changed_by_conversion(loose, loose.convert(tmp_path / "msd")) == 0
+
+
+def test_a_single_patient_is_too_few_to_plant_faults(tmp_path):
+    phantom = make_phantom(tmp_path / "phantom", cases=1, seed=1)
+    loose = lesson.hand_over(phantom, tmp_path / "loose")
+    with pytest.raises(InputError, match="two patients"):
+        lesson.complaints(loose, tmp_path / "faults")
+
+
 def test_a_conversion_that_rounds_voxels_is_noticed(loose, tmp_path, monkeypatch):
     def rounded(path, target):
         target.parent.mkdir(parents=True, exist_ok=True)
