@@ -5,7 +5,7 @@ that field's default, so the command line and Python agree by construction.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -98,7 +98,7 @@ _ALL = (
     # Phantom
     Option("--cases", "cases", "labelled cases to make", "number", int),
     Option("--modality", "modality", "kind of scan", choices=("mri", "ct")),
-    Option("--channels", "channels", "image channels; CT has one", "number", int),
+    Option("--channels", "channels", "image channels", "number", int),
     # Download
     Option(
         "--task",
@@ -148,8 +148,7 @@ _ALL = (
     Option(
         "--batch-size",
         "batch_size",
-        "patches a step; if not given, those of a plan, which training cuts in 2D to a multiple of "
-        "--nvol",
+        "patches a step",
         "number",
         int,
     ),
@@ -421,10 +420,21 @@ def add_path(
     _add(parser, option, **(default or {"required": True}))
 
 
-def add_settings(parser: argparse.ArgumentParser, settings: Any, flags: Sequence[str]) -> None:
-    """Add options that are fields of a settings object, whose values are the defaults."""
+def add_settings(
+    parser: argparse.ArgumentParser,
+    settings: Any,
+    flags: Sequence[str],
+    more: Mapping[str, str] | None = None,
+) -> None:
+    """Add options that are fields of a settings object, whose values are the defaults.
+
+    `more` is what this command's help has to add to some of them.
+    """
     for flag in flags:
-        _add(parser, OPTIONS[flag], default=getattr(settings, OPTIONS[flag].field))
+        option = OPTIONS[flag]
+        if more and flag in more:
+            option = replace(option, help=f"{option.help}; {more[flag]}")
+        _add(parser, option, default=getattr(settings, option.field))
 
 
 def settings_from(arguments: argparse.Namespace, settings: Settings, **others: Any) -> Settings:

@@ -186,7 +186,11 @@ def _labels(source: Path, value: Mapping[str, Any]) -> tuple[str, ...]:
     numbered = [(_number(number), name) for number, name in pairs]
     if len(dict(numbered)) < len(numbered):
         raise FindingError(source, "gives two labels one value", "Number the labels 0, 1, 2, ...")
-    return _consecutive(source, "labels", dict(numbered))
+    names = _consecutive(source, "labels", dict(numbered))
+    if "" in names or len(set(names)) < len(names):
+        problem = f"names the labels {', '.join(map(repr, names))}"
+        raise FindingError(source, problem, "Give each a name of its own")
+    return names
 
 
 def _number(value: Any) -> int | None:

@@ -43,6 +43,10 @@ class BenchmarkSettings:
         """Refuse what cannot be measured."""
         if self.mode not in get_args(BenchmarkMode):
             raise InputError(f"mode {self.mode}: must be one of {get_args(BenchmarkMode)}.")
+        if self.mode == "loader" and self.compute != ComputeSettings():
+            raise InputError(
+                "mode loader passes nothing through a network: leave out its settings."
+            )
         if self.dimensions not in (2, 3):
             raise InputError(f"dimensions {self.dimensions}: must be 2 or 3.")
         for name in ("batch_size", "base_filters", "channels", "steps", "warmup_steps"):

@@ -32,7 +32,7 @@ def synthetic_plan(settings: BenchmarkSettings) -> Plan:
     topology = preset_topology((1.0,) * dimensions, patch)
     if len(topology.strides) == 1:
         raise InputError(
-            f"patch size {times(patch)}: cannot be halved even once. Give at least 12 on an axis."
+            f"patch size {times(patch)}: cannot be halved even once. Give at least 8 on an axis."
         )
     multiples = divisors(topology.strides)
     if any(size % step for size, step in zip(patch, multiples, strict=True)):

@@ -188,7 +188,8 @@ class EvaluationReport:
         write_json(path, self.to_json())
         with (
             replacing(path.with_suffix(".csv")) as temporary,
-            temporary.open("w", encoding="utf-8", newline="") as file,
+            # a name in another encoding is written as it is
+            temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
         ):
             csv.writer(file).writerows(self._table())  # None becomes an empty cell
 

@@ -124,7 +124,8 @@ class Plan:
             yield wrong, f"{field} is {value!r}, not made of whole numbers above 0"
         yield not isinstance(self.mirrored, bool), f"mirrored is {self.mirrored!r}, no truth value"
         yield self.dimensions not in (2, 3), f"dimensions are {self.dimensions}, not 2 or 3"
-        yield sorted(self.axis_order) != [0, 1, 2], f"axis_order is {self.axis_order}"
+        order = [axis for axis in self.axis_order if type(axis) is int]
+        yield sorted(order) != [0, 1, 2], f"axis_order is {self.axis_order}"
         per_axis = (self.patch_size, self.target_spacing, *self.strides, *self.kernels)
         wrong_axes = any(
             len(values) != self.dimensions or not all(0 < value < math.inf for value in values)
@@ -135,10 +136,15 @@ class Plan:
         yield not kernels <= {1, 3}, f"kernels have sizes other than 1 and 3: {self.kernels}"
         stages = {len(self.strides), len(self.kernels), len(self.filters)}
         yield len(stages) != 1 or stages == {0}, "strides, kernels and filters differ in number"
+        yield set(self.strides[0]) != {1}, f"first stage has strides {self.strides[0]}, not 1"
         yield len(self.normalisation) != len(self.channels), "normalisation is not one a channel"
         for number, scheme in enumerate(self.normalisation):
             name = f"normalisation of channel {number}"
             yield scheme.scheme not in get_args(Scheme), f"{name} is {scheme.scheme}"
+            masked = isinstance(scheme.inside_mask, bool)
+            yield not masked, f"{name} has inside_mask {scheme.inside_mask!r}, no truth value"
+            number_given = isinstance(scheme.mean, int | float) and math.isfinite(scheme.mean)
+            yield not number_given, f"{name} has the mean {scheme.mean!r}, no number"
             unclear = not (scheme.lower <= scheme.upper and scheme.standard_deviation > 0)
             yield unclear, f"{name} has no range to clip to, or a standard_deviation of 0 or less"
         steps = [math.prod(axis) for axis in zip(*self.strides, strict=True)]

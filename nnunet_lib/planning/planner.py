@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from nnunet_lib.datasets import Dataset
+from nnunet_lib.datasets import Dataset, require_valid
 from nnunet_lib.errors import InputError
 from nnunet_lib.planning.fingerprint import (
     Fingerprint,
@@ -102,7 +103,12 @@ def _are_positive(values: Sequence[float], number: int) -> bool:
 def plan_dataset(
     dataset: Dataset, settings: PlannerSettings | None = None, workers: int = 1
 ) -> tuple[Fingerprint, Plan]:
-    """Fingerprint a dataset and plan for it: `compute_fingerprint`, then `make_plan`."""
+    """Check a dataset, fingerprint it, and plan for it: `compute_fingerprint`, then `make_plan`.
+
+    Raises:
+        InputError: as `require_valid` and `make_plan` do.
+    """
+    require_valid(dataset, workers)
     fingerprint = compute_fingerprint(dataset, workers)
     return fingerprint, make_plan(fingerprint, settings)
 
@@ -119,6 +125,11 @@ def make_plan(fingerprint: Fingerprint, settings: PlannerSettings | None = None)
     axis_order = coarsest_first(spacing, fingerprint)
     spacing = _with_given_in_plane(spacing, axis_order, settings)
     median_shape = _median_shape(fingerprint, spacing)  # (z, y, x) after resampling
+    if settings.dimensions == 3 and _of_one_slice(fingerprint).any():
+        raise InputError(
+            f"{fingerprint.dataset}: the images have one slice along {'zyx'[axis_order[0]]}, and a "
+            "3D network needs more. Plan for slices: --dim 2."
+        )
     # The last axes in plan order: all three in 3D, the two in the slice in 2D.
     axes = axis_order[-settings.dimensions :]
     grid = _Grid(
@@ -147,7 +158,7 @@ def make_plan(fingerprint: Fingerprint, settings: PlannerSettings | None = None)
         filters=_filters(topology, settings),
         reasons=(
             spacing_reason,
-            f"Axis order: {'zyx'[axis_order[0]]} comes first; no axis is coarser.",
+            _order_reason(axis_order, spacing),
             *_normalisation_reasons(fingerprint, normalisation),
             patch_reason,
             _stage_reason(topology),
@@ -209,9 +220,19 @@ def _with_given_in_plane(
 def coarsest_first(spacing: Sequence[float], fingerprint: Fingerprint) -> tuple[int, ...]:
     """The permutation of (z, y, x) that puts the coarsest axis first."""
     # Images of one slice have no meaningful spacing between slices: that axis goes first.
-    single = np.median(np.array(fingerprint.shapes), axis=0) == 1
-    coarsest = int(np.argmax(np.where(single, np.inf, spacing)))
+    coarsest = int(np.argmax(np.where(_of_one_slice(fingerprint), np.inf, spacing)))
     return (coarsest, *(axis for axis in range(3) if axis != coarsest))
+
+
+def _of_one_slice(fingerprint: Fingerprint) -> npt.NDArray[np.bool_]:
+    """Along which of the axes (z, y, x) the median case has a single voxel."""
+    return np.asarray(np.median(np.array(fingerprint.shapes), axis=0) == 1)
+
+
+def _order_reason(axis_order: tuple[int, ...], spacing: Sequence[float]) -> str:
+    first = axis_order[0]
+    why = "no axis is coarser" if spacing[first] == max(spacing) else "the images have one slice"
+    return f"Axis order: {'zyx'[first]} comes first; {why}."
 
 
 def _median_shape(fingerprint: Fingerprint, target: Sequence[float]) -> tuple[float, ...]:
@@ -255,6 +276,11 @@ def _choose_topology(
             "Patch size: as the median case in proportion, as large as "
             f"{settings.memory_gigabytes:g} GB allow."
         )
+    pairs = zip(topology.patch_size, grid.median_shape, strict=True)
+    if any(size < median for size, median in pairs):
+        edge = _REFERENCES[settings.dimensions].start_edge
+        most = times((edge,) * settings.dimensions)
+        return topology, f"Patch size: as many voxels as {most}, the most that the planner takes."
     part = _part_of_a_case(topology, grid.spacing)
     if settings.small_steps and settings.dimensions == 3 and part != topology:
         return part, (
@@ -268,7 +294,8 @@ def _part_of_a_case(topology: Topology, spacing: Sequence[float]) -> Topology:
     """`SMALL_PATCH` of the patch an axis, rounded down, if the network stays as it is; or all."""
     steps = divisors(topology.strides)
     pairs = zip(topology.patch_size, steps, strict=True)
-    part = plan_topology(spacing, [int(SMALL_PATCH * size / step) * step for size, step in pairs])
+    smaller = [max(1, int(SMALL_PATCH * size / step)) * step for size, step in pairs]
+    part = plan_topology(spacing, smaller)
     return part if part.strides == topology.strides else topology
 
 

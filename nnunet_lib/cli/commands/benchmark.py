@@ -17,11 +17,20 @@ _FLAGS = (
 )
 
 
+_MADE_UP = {
+    "--batch-size": "2, or with --dim 2 32",
+    "--patch-size": "64 64 64, or with --dim 2 96 80",
+    "--base-filters": "12",
+    "--channels": "4",
+}
+_MORE = {flag: f"if not given the plan's, without --data {size}" for flag, size in _MADE_UP.items()}
+
+
 def _options(parser: Parser) -> None:
     from nnunet_lib.deployment.settings import BenchmarkSettings
 
     defaults = BenchmarkSettings()
-    add_settings(parser, defaults, _FLAGS)
+    add_settings(parser, defaults, _FLAGS, _MORE)
     add_settings(parser, defaults.compute, COMPUTE_FLAGS)
     add_path(parser, "--data", "what `preprocess` has written; else made-up cases", default=None)
     add_path(parser, "--output", "a report to write, as JSON", default=None)

@@ -25,7 +25,12 @@ def _run(arguments: Arguments) -> None:
         labels=arguments.structures,
     )
     print(f"{len(dataset.training)} cases: {dataset.root}")
-    require_valid(dataset, progress=True)
+    try:
+        require_valid(dataset, progress=True)
+    except InputError as error:
+        raise InputError(
+            f"{error}\nThe dataset was written. Remove {dataset.root} before you convert again."
+        ) from None
 
 
 COMMAND = Command(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from nnunet_lib.cli.commands.command import Arguments, Command, Parser
 from nnunet_lib.cli.options import add_options, add_path
+from nnunet_lib.errors import InputError
 from nnunet_lib.parallel import cores
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ def _options(parser: Parser) -> None:
 
 def _run(arguments: Arguments) -> None:
     from nnunet_lib import distributed
-    from nnunet_lib.evaluation import EvaluationReport, check_results_path
+    from nnunet_lib.evaluation import TOLERANCE, EvaluationReport, check_results_path
 
+    if not arguments.surface and arguments.tolerance != TOLERANCE:
+        raise InputError("--no-surface measures nothing that --tolerance says. Leave one out.")
     check_results_path(arguments.results)  # before the work, not after it
     ranks = distributed.join()
     parts = ranks.gather_done(lambda: _part(arguments, ranks).to_json())

@@ -27,6 +27,7 @@ def _options(parser: Parser) -> None:
             "--batch-size",
             "--small-steps",
         ),
+        {"--batch-size": "what memory and cases allow, if not given"},
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from nnunet_lib.cli.commands.command import Arguments, Command, Parser
 from nnunet_lib.cli.options import add_options, add_path
 from nnunet_lib.errors import InputError
+from nnunet_lib.files import require_writable
 from nnunet_lib.parallel import cores
 
 if TYPE_CHECKING:
@@ -60,15 +61,17 @@ def _require_same_names(plan: Plan, path: Path, dataset: Dataset) -> None:
 
 def _run(arguments: Arguments) -> None:
     from nnunet_lib.datasets import Dataset, require_valid
-    from nnunet_lib.planning import PlannerSettings, plan_dataset
+    from nnunet_lib.planning import PlannerSettings, compute_fingerprint, make_plan
     from nnunet_lib.preprocessing import preprocess
 
     dataset, fingerprint = Dataset.open(arguments.data), None
     plan = _chosen_plan(arguments, dataset)  # before all images are read
+    settings = PlannerSettings(dimensions=arguments.dimensions or 3)
+    require_writable(arguments.results / f"{(plan or settings).dimensions}d" / "plan.json")
     require_valid(dataset, arguments.workers, progress=True)
     if plan is None:
-        settings = PlannerSettings(dimensions=arguments.dimensions or 3)
-        fingerprint, plan = plan_dataset(dataset, settings, workers=arguments.workers)
+        fingerprint = compute_fingerprint(dataset, arguments.workers)
+        plan = make_plan(fingerprint, settings)
     done = preprocess(
         dataset,
         plan,

@@ -1,7 +1,14 @@
 """`train`: from preprocessed cases to a run folder."""
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from nnunet_lib.cli.commands.command import COMPUTE_FLAGS, WINDOW_FLAGS, Arguments, Command, Parser
 from nnunet_lib.cli.options import ALL_FOLDS, add_options, add_path, add_settings, settings_from
+from nnunet_lib.errors import InputError
+
+if TYPE_CHECKING:
+    from nnunet_lib.training import TrainingSettings
 
 _TRAINING_FLAGS = (
     "--fold",
@@ -32,6 +39,7 @@ _TRAINING_FLAGS = (
     "--resume",
     "--overwrite",
 )
+_MORE = {"--batch-size": "the plan's if not given, in 2D cut to a multiple of --nvol"}
 _LOSS_FLAGS = ("--include-background", "--focal")
 _AUGMENTATION_FLAGS = (
     "--augment",
@@ -50,11 +58,22 @@ def _options(parser: Parser) -> None:
     add_path(parser, "--data", "the folder that `preprocess` has written")
     add_path(parser, "--results", "a folder for the run, or with all folds for their runs")
     add_options(parser, "--dim", dimensions=3)
-    add_settings(parser, defaults, _TRAINING_FLAGS)
+    add_settings(parser, defaults, _TRAINING_FLAGS, _MORE)
     add_settings(parser, defaults.loss, _LOSS_FLAGS)
     add_settings(parser, defaults.augmentation, _AUGMENTATION_FLAGS)
     add_settings(parser, defaults.inference, WINDOW_FLAGS)
     add_settings(parser, defaults.compute, COMPUTE_FLAGS)
+
+
+def _refuse_unread(settings: "TrainingSettings", defaults: "TrainingSettings") -> None:
+    """Refuse options that nothing would read beside the others."""
+    if settings.momentum != defaults.momentum and settings.optimiser != "sgd":
+        raise InputError("--momentum is for --optimiser sgd alone. Leave it out.")
+    if settings.restarts != defaults.restarts and settings.scheduler != "cosine_restarts":
+        raise InputError("--restarts is for --scheduler cosine_restarts alone. Leave it out.")
+    unchanged = replace(defaults.augmentation, enabled=settings.augmentation.enabled)
+    if not settings.augmentation.enabled and settings.augmentation != unchanged:
+        raise InputError("--no-augment leaves patches alone. Leave out the probabilities, or it.")
 
 
 def _run(arguments: Arguments) -> None:
@@ -73,6 +92,7 @@ def _run(arguments: Arguments) -> None:
         inference=settings_from(arguments, defaults.inference),
         compute=settings_from(arguments, defaults.compute),
     )
+    _refuse_unread(settings, defaults)
     preprocessed = PreprocessedDataset.open(arguments.data, arguments.dimensions)
     if all_folds:
         scores = cross_validate(preprocessed, arguments.results, settings)
