@@ -45,7 +45,14 @@ class Normalisation:
         return f"z-score {'inside the non-zero mask' if self.inside_mask else 'over all voxels'}"
 
 
-_DEPTHS = {"batch_size": 0, "patch_size": 1, "filters": 1, "strides": 2, "kernels": 2}
+_DEPTHS = {
+    "dimensions": 0,
+    "batch_size": 0,
+    "patch_size": 1,
+    "filters": 1,
+    "strides": 2,
+    "kernels": 2,
+}
 """Of counts in a plan: a number, a list of numbers, or a list of lists."""
 
 

@@ -42,7 +42,9 @@ def test_convert_names_faults_of_files_and_of_voxels(loose, tmp_path, capsys):
     label = read_label(path)
     write_label(path, label.array * 3, label.affine)
     assert main(words(loose, tmp_path / "msd", "T1w=_t1")) == 2
-    assert "does not list: 3, 6" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "does not list: 3, 6" in printed
+    assert f"Remove {tmp_path / 'msd'} before you convert again" in printed
 
 
 def test_two_channels_of_one_name_are_refused(loose, tmp_path, capsys):

@@ -140,6 +140,14 @@ def test_help_imports_no_tensorflow() -> None:
         ("plan --data d --output .", "is a folder"),
         ("benchmark --output .", "is a folder"),
         ("benchmark --patch-size 1 1 1", "cannot be halved"),
+        ("benchmark --mode loader --xla", "leave out its settings"),
+        ("train --data d --results r --momentum 0.3", "for --optimiser sgd alone"),
+        ("train --data d --results r --restarts 9", "for --scheduler cosine_restarts alone"),
+        ("train --data d --results r --no-augment --flip-probability 0.5 --tta", "leaves patches"),
+        (
+            "evaluate --predictions p --labels l --results r.json --no-surface --tolerance 2",
+            "one out",
+        ),
     ],
 )
 def test_bad_input_exits_with_2_and_no_traceback(
@@ -336,6 +344,48 @@ def test_whoever_stops_reading_gets_no_traceback() -> None:
     assert started.wait() in (0, 141)
     assert "Traceback" not in errors
     assert "Broken pipe" not in errors
+
+
+@pytest.mark.parametrize(("output", "code"), [("closed pipe", 141), ("/dev/full", 2)])
+@pytest.mark.parametrize("buffered", [True, False])
+def test_what_cannot_be_printed_is_told_once(output: str, code: int, buffered: bool) -> None:
+    """Buffered output fails when Python ends, unless it is written before."""
+    program = "import sys; from nnunet_lib.cli import main; sys.exit(main(['progress']))"
+    environment = {**os.environ, "PYTHONUNBUFFERED": "" if buffered else "1"}
+    reading, writing = os.pipe()
+    os.close(reading)
+    place = writing if output == "closed pipe" else os.open(output, os.O_WRONLY)
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, env=environment,
+        stdout=place, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    os.close(writing)
+    assert done.returncode == code
+    assert done.stderr.count("\n") == (1 if code == 2 else 0), done.stderr
+
+
+def test_too_little_memory_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def large(*_: object) -> None:
+        raise MemoryError("Unable to allocate 125. GiB")
+
+    monkeypatch.setattr("nnunet_lib.deployment.run_benchmark", large)
+    assert main(["benchmark"]) == 2
+    assert (
+        capsys.readouterr().err == "benchmark: not enough memory (Unable to allocate 125. GiB).\n"
+    )
+
+
+def test_a_place_for_results_is_tried_before_images_are_read(
+    phantom_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("nnunet_lib.datasets.require_valid", lambda *_, **__: pytest.fail("read"))
+    (tmp_path / "file").write_text("")
+    words = ["preprocess", "--data", str(phantom_path), "--results", str(tmp_path / "file")]
+    assert main(words) == 2
+    assert "is no folder" in capsys.readouterr().err
 
 
 def test_a_terminal_that_knows_few_letters_gets_the_others_in_words() -> None:

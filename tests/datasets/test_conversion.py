@@ -170,6 +170,8 @@ def test_all_faults_are_named_at_once(loose, tmp_path, write_nifti):
         ({"channels": {}}, "one of its own"),
         ({"labels": []}, "no label beside the background"),
         ({"labels": ["a", "a"]}, "name of its own"),
+        ({"labels": ["background", "a"]}, "name of its own"),
+        ({"labels": ["a", ""]}, "name of its own"),
         ({"labels": ["a", "ignore"]}, 'has the label "ignore"'),
         ({"channels": {"noNorm": "_t1"}}, "normalisation that is not there"),
         ({"channels": {"T1w": "_nothing"}, "label_suffix": "_none"}, "holds no file of any case"),

@@ -27,6 +27,13 @@ def shared_out(folders, ranks, **options):
         yield EvaluationReport.from_json(json.loads(json.dumps(part.to_json())))
 
 
+def test_a_case_named_in_another_encoding_has_its_row(five_cases, tmp_path):
+    report = evaluate_folder(*five_cases, progress=False, tolerance=None)
+    first = replace(report.cases[0], case="Jos\udce9")  # a byte that is no UTF-8
+    replace(report, cases=(first, *report.cases[1:])).save(tmp_path / "scores.json")
+    assert b"\nJos\xe9,1," in (tmp_path / "scores.csv").read_bytes().replace(b"\r\n", b"\n")
+
+
 @pytest.mark.parametrize("options", [{}, {"empty_as": "one"}, {"tolerance": None}])
 @pytest.mark.parametrize("ranks", [1, 2, 3, 7])  # of five cases: uneven, and some with none
 def test_ranks_together_report_what_one_process_does(five_cases, ranks, options):

@@ -52,6 +52,22 @@ def test_knows_spacing_crop_and_statistics(tmp_path: Path) -> None:
     assert ramp.standard_deviation == pytest.approx(np.arange(6).std(), abs=0.02)
 
 
+@pytest.mark.parametrize("fault", ["turned label", "no number", "short label"])
+def test_a_faulty_dataset_gets_no_plan(tmp_path: Path, fault: str) -> None:
+    """From Python too, where no command has checked it."""
+    image, label = ball()
+    dataset = write_dataset(tmp_path, [(image, label), (image, label)])
+    case = dataset.training[1]
+    assert case.label is not None
+    if fault == "no number":
+        image[4, 4, 4] = np.nan
+        write_volume(case.images[0], image, np.diag([1.0, 2.0, 3.0, 1.0]))
+    turned = np.diag([-1.0 if fault == "turned label" else 1.0, 2.0, 3.0, 1.0])
+    write_label(case.label, label[: -2 if fault == "short label" else None], turned)
+    with pytest.raises(InputError, match=r"(i|l)1\.nii\.gz"):
+        plan_dataset(dataset)
+
+
 def test_percentiles_leave_out_half_a_percent_at_each_end(tmp_path: Path) -> None:
     ramp = np.arange(1000, dtype=np.float32).reshape(10, 10, 10, 1)
     dataset = write_dataset(tmp_path, [(ramp, np.ones((10, 10, 10), np.uint8))])

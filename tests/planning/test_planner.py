@@ -266,6 +266,39 @@ def test_memory_too_small_for_a_network_is_refused(
         make_plan(make_fingerprint(), PlannerSettings(dimensions, memory_gigabytes=1e-5))
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_images_of_one_slice_have_no_3d_plan_and_a_2d_one(
+    make_fingerprint: Maker, axis: int
+) -> None:
+    shape = [50, 60, 40]
+    shape[axis] = 1
+    spacing = [0.8, 0.7, 0.9]
+    spacing[axis] = 0.5
+    fingerprint = make_fingerprint(tuple(shape), tuple(spacing))
+    with pytest.raises(InputError, match=f"one slice along {'zyx'[axis]}.* --dim 2"):
+        make_plan(fingerprint, PlannerSettings(3))
+    plan = make_plan(fingerprint, PlannerSettings(2))
+    assert plan.axis_order[0] == axis
+    assert f"Axis order: {'zyx'[axis]} comes first; the images have one slice." in plan.reasons
+
+
+def test_a_target_spacing_that_leaves_one_slice_leaves_one_voxel_of_a_patch(
+    make_fingerprint: Maker,
+) -> None:
+    settings = PlannerSettings(target_spacing=(40.0, 1.0, 1.0))
+    assert make_plan(make_fingerprint((40, 60, 60)), settings).patch_size[0] == 1
+
+
+@pytest.mark.parametrize(("dimensions", "edge"), [(2, 2048), (3, 256)])
+def test_what_is_smaller_than_a_case_is_not_called_one(
+    make_fingerprint: Maker, dimensions: int, edge: int
+) -> None:
+    settings = PlannerSettings(dimensions, memory_gigabytes=1000, small_steps=True)
+    plan = make_plan(make_fingerprint((600, 3000, 3000)), settings)
+    assert plan.patch_size == (edge,) * dimensions
+    assert any(f"{edge} x {edge}" in reason and "the most" in reason for reason in plan.reasons)
+
+
 def test_the_patch_is_no_larger_than_the_median_case(make_fingerprint: Maker) -> None:
     shapes = ((64, 64, 64), (64, 64, 64), (256, 256, 256))
     fingerprint = replace(make_fingerprint(cases=3), shapes=shapes)
