@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
-from nnunet_lib.course.output import emit, html_table
+from nnunet_lib.course.output import BROKEN, HELD, emit, framed, html_table
 
 CLAIM_MIME = "application/vnd.nnunet-course.claims+json"
 TABLE_HEADS = ("objective", "claim", "statement", "value", "bound", "held")
@@ -194,9 +194,7 @@ def _emit(content: dict[str, Any], plain: str, html: str) -> None:
 
 def _claim_html(entry: Claim) -> str:
     """One claim as a marked paragraph; the mark is a word too, not a colour alone."""
-    colour = "#009E73" if entry.held else "#D55E00"
-    style = f"border-left: 4px solid {colour}; padding: 0.2em 0.8em; margin: 0.4em 0"
-    return f'<p style="{style}">{escape(entry.sentence())}</p>'
+    return framed(escape(entry.sentence()), HELD if entry.held else BROKEN)
 
 
 def table_rows(entries: Sequence[Claim]) -> list[tuple[str, ...]]:

@@ -7,6 +7,8 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
+HELD, BROKEN, NEUTRAL = "#009E73", "#D55E00", "#0072B2"
+"""Colours that those who see few of them tell apart (Okabe and Ito)."""
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 
 
@@ -20,6 +22,12 @@ def emit(bundle: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -
         display(dict(bundle), raw=True, metadata=dict(metadata or {}))
     else:
         print(bundle["text/plain"])
+
+
+def framed(html: str, colour: str) -> str:
+    """A paragraph with a bar of that colour beside it; what it means has to be a word, too."""
+    style = f"border-left: 4px solid {colour}; padding: 0.2em 0.8em; margin: 0.4em 0"
+    return f'<div style="{style}">{html}</div>'
 
 
 def in_notebook() -> bool:

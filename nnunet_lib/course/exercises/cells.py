@@ -13,11 +13,10 @@ from nnunet_lib.course.exercises.exercise import find_exercise, folder_of, load_
 from nnunet_lib.course.exercises.judging import Verdict
 from nnunet_lib.course.exercises.notebooks import marked, solution_of
 from nnunet_lib.course.exercises.worker import Checker
-from nnunet_lib.course.output import emit, show_table
+from nnunet_lib.course.output import BROKEN, HELD, NEUTRAL, emit, framed, show_table
 from nnunet_lib.errors import InputError
 
 VERDICT_MIME = "application/vnd.nnunet-course.verdict+json"
-_GREEN, _ORANGE, _BLUE = "#009E73", "#D55E00", "#0072B2"
 
 Parameters = ParamSpec("Parameters")
 
@@ -30,7 +29,7 @@ def _in_words(function: Callable[Parameters, None]) -> Callable[Parameters, None
         try:
             function(*arguments, **keywords)
         except (InputError, OSError) as error:
-            _show(str(error), _ORANGE)
+            _show(str(error), BROKEN)
 
     return guarded
 
@@ -62,7 +61,7 @@ def check(exercise: str, seed: int | None = None) -> None:
 def hint(exercise: str) -> None:
     """Show the second hint."""
     found = find_exercise(load_exercises(folder_of(exercise)), exercise)
-    _show(f"Hint for {exercise}: {found.hint}", _BLUE)
+    _show(f"Hint for {exercise}: {found.hint}", NEUTRAL)
 
 
 @_in_words
@@ -77,7 +76,7 @@ def solution(exercise: str) -> None:
 def progress() -> None:
     """Show what is solved, over all lessons."""
     show_table(records.HEADS, records.progress_rows())
-    _show(records.progress_summary(), _BLUE)
+    _show(records.progress_summary(), NEUTRAL)
 
 
 def last_run(exercise: str) -> str:
@@ -110,9 +109,9 @@ def as_html(verdict: Verdict) -> str:
     items = "".join(f"<li>{_mark(f.held)} {escape(f.name)}</li>" for f in verdict.findings)
     found = f'<ul style="list-style: none">{items}</ul>' if items else ""
     parts = "".join(f"<p>{escape(part)}</p>" for part in _explanation(verdict) if part)
-    return _framed(
+    return framed(
         f"<strong>{escape(_headline(verdict))}</strong>{found}{parts}",
-        _GREEN if verdict.solved else _ORANGE,
+        HELD if verdict.solved else BROKEN,
     )
 
 
@@ -134,9 +133,4 @@ def _explanation(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _show(text: str, colour: str) -> None:
-    emit({"text/plain": text, "text/html": _framed(escape(text), colour)})
-
-
-def _framed(html: str, colour: str) -> str:
-    style = f"border-left: 4px solid {colour}; padding: 0.2em 0.8em; margin: 0.4em 0"
-    return f'<div style="{style}">{html}</div>'
+    emit({"text/plain": text, "text/html": framed(escape(text), colour)})

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nnunet_lib.course.lessons.common import relative_difference
 from nnunet_lib.course.lessons.unet import CPU, tiny_plan
 from nnunet_lib.evaluation import dice, surface_scores
 from nnunet_lib.model import build_unet, head_strides
@@ -57,7 +58,7 @@ def gradient_error(loss: Loss, formula: Callable[..., float], classes: int, seed
         tape.watch(variable)
         value = loss(variable, labels)
     gradient = tape.gradient(value, variable).numpy()
-    return _relative_error(gradient, _differences(formula, logits, labels))
+    return relative_difference(gradient, _differences(formula, logits, labels))
 
 
 def _differences(
@@ -93,10 +94,6 @@ def numpy_soft_dice(logits: np.ndarray, labels: np.ndarray) -> float:
 def _softmax(logits: np.ndarray) -> np.ndarray:
     powers = np.exp(logits)
     return powers / powers.sum(axis=-1, keepdims=True)
-
-
-def _relative_error(value: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.linalg.norm(value - expected) / np.linalg.norm(expected))
 
 
 # What each loss makes of doubt -----------------------------------------------------------------
@@ -270,7 +267,7 @@ def weighted_sum_error(supervised: Supervised) -> float:
     ]
     pair = supervised.total(), expected
     total, wanted = (np.concatenate([np.ravel(array) for array in arrays]) for arrays in pair)
-    return _relative_error(total, wanted)
+    return relative_difference(total, wanted)
 
 
 def sent_to_finer_levels(supervised: Supervised) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from nnunet_lib.course.lessons.common import relative_difference
 from nnunet_lib.course.lessons.unet import tiny_plan
 from nnunet_lib.model import ComputeSettings, Precision, build_unet, head_strides
 from nnunet_lib.training import TrainingSettings, deep_supervision_loss, make_optimiser, precision
@@ -185,7 +186,7 @@ def gradient_error(learner: Learner, reference: Learner, patch: Patch) -> float:
     """|g - h| / |h|: a network's weight gradients g against h of one with the same weights."""
     learner.model.set_weights(reference.model.get_weights())
     ours, theirs = (_weight_gradients(each, patch) for each in (learner, reference))
-    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+    return relative_difference(ours, theirs)
 
 
 def as_in_a_large_patch(learner: Learner, scale: float) -> Learner:

@@ -21,6 +21,7 @@ import tensorflow as tf
 from scipy.optimize import nnls
 
 from nnunet_lib import distributed
+from nnunet_lib.course.lessons.common import relative_difference
 from nnunet_lib.course.lessons.unet import tiny_plan
 from nnunet_lib.datasets import Dataset
 from nnunet_lib.distributed import Ranks
@@ -242,15 +243,9 @@ def flat(tensors: Sequence[tf.Tensor]) -> FloatArray:
     return np.concatenate([tensor.numpy().ravel() for tensor in tensors])
 
 
-def relative_error(found: FloatArray, reference: FloatArray) -> float:
-    """‖found - reference‖ / ‖reference‖, in float64."""
-    exact = reference.astype(np.float64)
-    return float(np.linalg.norm(found.astype(np.float64) - exact) / np.linalg.norm(exact))
-
-
 def worst_error(found: Sequence[FloatArray], reference: FloatArray) -> float:
     """The largest relative error of several ranks' arrays."""
-    return max(relative_error(each, reference) for each in found)
+    return max(relative_difference(each, reference) for each in found)
 
 
 def foreground_of(ranks: Ranks, seed: int = 0) -> float:
@@ -289,7 +284,7 @@ def different_weights(each: Sequence[Weights]) -> float:
 
 def distance_from_first(each: Sequence[Weights]) -> float:
     """The smallest relative distance of another rank's trained weights from rank 0's."""
-    return min(relative_error(one.trained, each[0].trained) for one in each[1:])
+    return min(relative_difference(one.trained, each[0].trained) for one in each[1:])
 
 
 # The ring, in NumPy ----------------------------------------------------------------------------
@@ -431,7 +426,7 @@ def rule_errors(
         settings = replace(PLAIN, learning_rate=rate, scale_learning_rate=scaled)
         small = walk(learning_rate_at(settings, HALFWAY), size)
         large = walk(learning_rate_at(settings, HALFWAY, size), 1)
-        errors.append(relative_error(large, small))
+        errors.append(relative_difference(large, small))
     return errors
 
 

@@ -9,8 +9,6 @@ import itertools
 import json
 import math
 import os
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,6 +21,8 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
+from nnunet_lib.course.lessons.common import relative_difference as relative_difference
+from nnunet_lib.course.lessons.common import run_python
 from nnunet_lib.loading import AugmentationSettings, CaseFiles, LoaderSettings, training_batches
 from nnunet_lib.model import LAST, build_unet, load_checkpoint, save_checkpoint
 from nnunet_lib.planning import Plan
@@ -216,11 +216,6 @@ def nesterov_on_paper(gradients: np.ndarray, rate: float, momentum: float) -> np
     return np.array(places)
 
 
-def relative_difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """|found - expected| / |expected|."""
-    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
-
-
 # Schedules ---------------------------------------------------------------------------------------
 
 
@@ -324,7 +319,7 @@ def run_apart(prepared: Path, folder: Path, seed: int = 0, preamble: str = "") -
 
     def start(*tasks: str, expected: int = 0) -> None:
         arguments = [str(prepared), str(folder), str(seed), *tasks]
-        _run_python(preamble + _PROGRAM, arguments, expected)
+        run_python(preamble + _PROGRAM, arguments, expected=expected)
 
     def interrupted() -> None:
         start("cut_off", expected=UNPLUGGED)
@@ -428,15 +423,6 @@ def _forget_optimiser(path: Path) -> None:
     checkpoint = load_checkpoint(path)
     nothing = {name: np.zeros_like(array) for name, array in checkpoint.optimiser.items()}
     save_checkpoint(path, replace(checkpoint, optimiser=nothing))
-
-
-def _run_python(program: str, arguments: Sequence[str], expected: int) -> None:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    environment["CUDA_VISIBLE_DEVICES"] = "-1"  # this process may hold all of a GPU's memory
-    command = [sys.executable, "-c", program, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != expected:
-        raise RuntimeError(f"answered {done.returncode} and not {expected}: {done.stderr}")
 
 
 # Logs --------------------------------------------------------------------------------------------

@@ -8,8 +8,6 @@ that XLA writes to a folder while a process of its own runs.
 import os
 import re
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nnunet_lib.course.lessons.common import relative_difference, run_python
 from nnunet_lib.course.lessons.unet import CPU, middle_patch, tiny_plan
 from nnunet_lib.model import InstanceNormalization, as_network, build_unet, training_forward
 from nnunet_lib.planning import Plan
@@ -223,7 +222,7 @@ def gradient_difference(model: tf.keras.Model, patches: np.ndarray) -> float:
         copy = _copy_of(model)
         plain = _gradient(copy, training_forward(copy), patches)
         with_xla = _gradient(copy, training_forward(copy, xla=True), patches)
-    return float(np.linalg.norm(with_xla - plain) / np.linalg.norm(plain))
+    return relative_difference(with_xla, plain)
 
 
 def _copy_of(model: tf.keras.Model) -> tf.keras.Model:
@@ -301,13 +300,7 @@ def modules(program: str) -> int:
     """
     with TemporaryDirectory() as folder:
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_dump_to={folder}"
-        environment = os.environ | {"XLA_FLAGS": flags.strip()}
-        environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-        environment["CUDA_VISIBLE_DEVICES"] = "-1"  # this process may hold all of a GPU's memory
-        command = [sys.executable, "-c", program]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
+        run_python(program, XLA_FLAGS=flags.strip())
         return len(list(Path(folder).glob("*.before_optimizations.txt")))
 
 

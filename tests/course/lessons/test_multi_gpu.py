@@ -270,7 +270,7 @@ def whole():
 def test_averaged_gradients_are_the_whole_batch_s_only_with_summed_dice(found, whole):
     reports = [each["right"] for each in found]
     assert lesson.worst_error([report.summed for report in reports], whole) <= 1e-5
-    assert min(lesson.relative_error(report.local, whole) for report in reports) >= 1e-2
+    assert min(lesson.relative_difference(report.local, whole) for report in reports) >= 1e-2
 
 
 @pytest.mark.slow
