@@ -7,12 +7,18 @@ Arrays are in spatial order (z, y, x) with channels last; spacing is in millimet
 same order. Importing this package imports neither TensorFlow nor any of its own stages.
 """
 
+import importlib
 import os
 import sys
 import warnings
+from types import ModuleType
 
 __version__ = "0.1.0"
 
+_STAGES = {
+    "datasets", "planning", "preprocessing", "loading", "model", "evaluation", "inference",
+    "training", "deployment",
+}  # fmt: skip
 _ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
@@ -41,6 +47,13 @@ def _quieten() -> None:
     Errors that concern the user arrive as Python exceptions. A level that is set stays.
     """
     os.environ.setdefault(_LOG_LEVEL, "3")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """A stage, imported when it is first asked for: `nnunet_lib.datasets`."""
+    if name in _STAGES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 _enable_onednn()

@@ -56,6 +56,8 @@ def require_writable(path: Path) -> None:
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder. Name a file.")
+    if path.name == "dataset.json":
+        raise InputError(f"{path}: is what describes a dataset. Name another file.")
     place = next(parent for parent in path.absolute().parents if parent.exists())
     if not place.is_dir():
         raise InputError(f"{path}: cannot be written, because {place} is no folder.")

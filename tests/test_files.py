@@ -103,6 +103,10 @@ def test_where_no_file_can_be_written_is_told_before_the_work(tmp_path: Path) ->
     require_writable(tmp_path / "new" / "folder" / "value.json")
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").touch()
-    for path, words in ((tmp_path, "is a folder"), (tmp_path / "file" / "a.json", "is no folder")):
+    for path, words in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "file" / "a.json", "is no folder"),
+        (tmp_path / "dataset.json", "describes a dataset"),
+    ):
         with pytest.raises(InputError, match=words):
             require_writable(path)

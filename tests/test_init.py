@@ -34,6 +34,13 @@ def test_importing_loads_no_tensorflow(package):
     assert heavy == "set()\n"
 
 
+def test_a_stage_is_at_hand_without_an_import_of_its_own():
+    said, _ = python("import nnunet_lib; print(nnunet_lib.datasets.Dataset.__name__)")
+    assert said == "Dataset\n"
+    said, _ = python("import nnunet_lib; print(hasattr(nnunet_lib, 'nothing'))")
+    assert said == "False\n"
+
+
 def test_importing_switches_the_fast_kernels_on():
     output, warnings = python(f"import nnunet_lib, os; print(os.environ['{SWITCH}'])")
     assert (output, warnings) == ("1\n", "")

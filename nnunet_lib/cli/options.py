@@ -56,10 +56,10 @@ def fold_or_all(text: str) -> int | str:
 
 
 def channel_suffix(text: str) -> tuple[str, str]:
-    """A channel's name and the suffix of its files, from `T1w=_t1`."""
+    """A channel's name and the suffix of its files, from `T1w=_t1`; or none, from `CT=`."""
     name, equals, suffix = text.partition("=")
-    if not (name and equals and suffix):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name=suffix, such as T1w=_t1")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name=suffix, such as T1w=_t1 or CT=")
     return name, suffix
 
 
@@ -136,7 +136,13 @@ _ALL = (
         float,
         many=True,
     ),
-    Option("--memory", "memory_gigabytes", "memory that the network may take", "gigabytes", float),
+    Option(
+        "--memory",
+        "memory_gigabytes",
+        "memory that the network may take, as nnU-Net counts it on a GPU",
+        "gigabytes",
+        float,
+    ),
     Option(
         "--small-steps",
         "small_steps",

@@ -6,12 +6,14 @@ Taught in lesson 11.
 import gzip
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nnunet_lib.datasets.dataset import Dataset, check_description, ends_like_a_channel
 from nnunet_lib.datasets.findings import Finding, FindingError
 from nnunet_lib.datasets.nifti import ENDINGS, Header, grid_difference, read_header, stem
+from nnunet_lib.datasets.validation import validate
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import filling, is_empty_folder, write_json
 
@@ -29,13 +31,14 @@ def convert(
     label_suffix: str,
     labels: Sequence[str],
     name: str = "",
+    progress: bool = False,
 ) -> Dataset:
     """Copy loose files into a dataset in MSD layout, and open it.
 
     The case `patient_07` is the files `patient_07<suffix>.nii.gz` (or `.nii`), one for each channel
-    and one for the label map. Hidden files and subfolders are passed over. Voxels are copied as
-    they are, and only headers are read: what is wrong with voxels, `validate` says. The dataset
-    appears when it is complete.
+    and one for the label map. Hidden files and subfolders are passed over. Files are copied as
+    they are, and the copies are read by `validate`. The dataset appears when it is complete and
+    sound; until then nothing is there.
 
     Args:
         source: the folder of loose files.
@@ -44,11 +47,13 @@ def convert(
         label_suffix: the suffix of label maps, such as "_mask".
         labels: names of the label values 1, 2, ...; 0 is the background.
         name: of the dataset; that of the folder `source` if empty.
+        progress: whether to show how many cases are read.
 
     Raises:
         InputError: if `output` holds something, or suffixes are not told apart. Or one report of
             all files that fit no suffix, cases that lack a file or have it twice, headers that
-            cannot be read, and files of one case that are not on one grid.
+            cannot be read, and files of one case that are not on one grid. Or, where there are
+            none of these, one of all that `validate` finds.
     """
     suffixes, title = (*channels.values(), label_suffix), name or source.resolve().name
     _require_clear(suffixes, labels, output)
@@ -59,15 +64,18 @@ def convert(
         findings += _off_grid([files[suffix] for suffix in suffixes if suffix in files])
     _refuse(source, findings)
     with filling(output, last="dataset.json") as folder:
+        copies: dict[Path, Path] = {}
         for case, files in cases.items():
-            _copy_case(case, [files[suffix] for suffix in suffixes], folder)
+            copies |= _copy_case(case, [files[suffix] for suffix in suffixes], folder)
         write_json(folder / "dataset.json", _description(title, channels, labels, cases))
+        found = validate(Dataset.open(folder), progress=progress)
+        _refuse(source, [replace(one, path=copies.get(one.path, one.path)) for one in found])
     return Dataset.open(output)
 
 
 def _require_clear(suffixes: Sequence[str], labels: Sequence[str], output: Path) -> None:
     """Refuse what can be seen before any file is looked at."""
-    if len(suffixes) < 2 or "" in suffixes or len(set(suffixes)) < len(suffixes):
+    if len(suffixes) < 2 or not suffixes[-1] or len(set(suffixes)) < len(suffixes):
         given = ", ".join(map(repr, suffixes))
         raise InputError(
             f"The suffixes are {given}. Give each channel and the label map one of its own, "
@@ -92,7 +100,7 @@ def _sort_files(source: Path, suffixes: Sequence[str]) -> tuple[CaseFiles, list[
             continue
         case, suffix = _split(path, suffixes)
         if not case:
-            remedy = f"Name it <case><suffix>, with one of {', '.join(suffixes)}, or remove it"
+            remedy = f"Name it <case><suffix>, with one of {', '.join(suffixes)}, or move it away"
             findings.append(Finding(path, "belongs to no case", remedy))
         elif suffix in cases.setdefault(case, {}):
             other = cases[case][suffix].name
@@ -100,7 +108,8 @@ def _sort_files(source: Path, suffixes: Sequence[str]) -> tuple[CaseFiles, list[
         else:
             cases[case][suffix] = path
     if not cases:
-        raise FindingError(source, "holds no file of any case", "Check the folder and suffixes")
+        remedy = "Check the suffixes, which go without .nii.gz; sub-folders are not searched"
+        raise FindingError(source, "holds no file of any case", remedy)
     return cases, findings
 
 
@@ -143,17 +152,23 @@ def _off_grid(files: Sequence[Path]) -> Iterator[Finding]:
             yield Finding(path, problem, "Resample the files of a case to one grid")
 
 
-def _copy_case(case: str, files: Sequence[Path], folder: Path) -> None:
+def _copy_case(case: str, files: Sequence[Path], folder: Path) -> dict[Path, Path]:
     """Images and, last, the label map; channels are numbered as nnU-Net does.
 
     One channel alone needs no number, unless the case's own would be taken for it.
+
+    Returns:
+        The file that each copy was made of.
     """
     *images, label = files
     unnumbered = len(images) == 1 and not ends_like_a_channel(case)
     numbers = [""] if unnumbered else [f"_{number:04d}" for number in range(len(images))]
+    copies = {folder / "labelsTr" / f"{case}{_COMPRESSED}": label}
     for image, number in zip(images, numbers, strict=True):
-        _copy(image, folder / "imagesTr" / f"{case}{number}{_COMPRESSED}")
-    _copy(label, folder / "labelsTr" / f"{case}{_COMPRESSED}")
+        copies[folder / "imagesTr" / f"{case}{number}{_COMPRESSED}"] = image
+    for target, path in copies.items():
+        _copy(path, target)
+    return copies
 
 
 def _copy(path: Path, target: Path) -> None:

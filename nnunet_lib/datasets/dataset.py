@@ -61,13 +61,14 @@ class Dataset:
     file_ending: str
 
     @classmethod
-    def open(cls, root: Path) -> "Dataset":
+    def open(cls, root: Path | str) -> "Dataset":
         """Read `root`/dataset.json, in MSD's or nnU-Net's dialect.
 
         Raises:
             InputError: if it is missing, is no valid dataset.json, lists a case twice, or names
                 a file outside `root`. Whether the files are in order, `validate` says.
         """
+        root = Path(root)
         source = root / "dataset.json"
         value = read_json(source)
         channels, labels = check_description(source, value)

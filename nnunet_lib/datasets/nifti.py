@@ -112,6 +112,12 @@ class Header:
     spacing: tuple[float, float, float]
     placement: Placement | None = None
 
+    @property
+    def orientation(self) -> str:
+        """Where (i, j, k) lead, such as "RAS": to the right, to the front (anterior), up."""
+        codes: Any = nib.orientations.aff2axcodes  # which has no types
+        return "".join(codes(self.affine))
+
 
 def file_ending(path: Path) -> str:
     """`.nii.gz` or `.nii`.

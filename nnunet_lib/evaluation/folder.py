@@ -25,8 +25,8 @@ _Pair = tuple[str, Path, Path]
 
 
 def evaluate_folder(
-    predictions: Path,
-    labels: Path,
+    predictions: Path | str,
+    labels: Path | str,
     *,
     cases: Sequence[str] | None = None,
     empty_as: EmptyAs = "undefined",
@@ -57,7 +57,7 @@ def evaluate_folder(
     """
     if tolerance is not None and not 0 <= tolerance < math.inf:
         raise InputError(f"The tolerance is {tolerance} mm; give 0 or more.")
-    pairs, left_out = _pairs(predictions, labels, cases)
+    pairs, left_out = _pairs(Path(predictions), Path(labels), cases)
     _require_same_grids(pairs)
     score = partial(_score, empty_as=empty_as, tolerance=tolerance)
     scores = run_all(score, pairs, workers, "evaluate", progress=progress)

@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from nnunet_lib import distributed
 from nnunet_lib.datasets import (
     Case,
+    Header,
     Volume,
     find_images,
     read_header,
@@ -50,9 +51,9 @@ class _Task:
 
 
 def predict(
-    model: Path | Sequence[Path],
-    input: Path,
-    output: Path,
+    model: Path | str | Sequence[Path],
+    input: Path | str,
+    output: Path | str,
     settings: InferenceSettings = DEFAULTS,
     *,
     checkpoint: Literal["last", "best"] = "last",
@@ -88,7 +89,8 @@ def predict(
         InputError: if a model, an image or the output's name is not usable, models differ in
             channels or labels, or this machine cannot compute in that precision.
     """
-    models = [model] if isinstance(model, Path) else model
+    models = [Path(model)] if isinstance(model, Path | str) else model
+    input, output = Path(input), Path(output)
     ranks = distributed.join()
     _say(ranks, *prepare(compute))
     windows = settings.window_batch_size
@@ -132,7 +134,7 @@ def predict_files(
     ranks = distributed.join()
     tasks = _tasks(cases, output, one_file)
     plan = members[0].plan
-    _require_readable(tasks, plan)
+    _say(ranks, *_require_readable(tasks, plan))
     mirrored = sum(member.plan.mirrored for member in members)
     if settings.tta and mirrored < len(members):
         some = f"Test-time augmentation for {mirrored} of {len(members)} networks: the others "
@@ -149,7 +151,8 @@ def predict_files(
         except InputError as error:
             faults.append(str(error))
     everybodys = [fault for part in ranks.gather(faults) for fault in part]
-    _refuse(everybodys, "The other images were segmented")
+    others = "The other images were" if len(everybodys) < len(tasks) else "No image was"
+    _refuse(everybodys, f"{others} segmented")
     return [task.labels for task in tasks]
 
 
@@ -181,21 +184,41 @@ def _tasks(cases: Sequence[Case], output: Path, one_file: bool) -> list[_Task]:
     return tasks
 
 
-def _require_readable(tasks: Sequence[_Task], plan: Plan) -> None:
-    """Check the headers of all images, which takes no time, before hours of work."""
-    faults = []
+def _require_readable(tasks: Sequence[_Task], plan: Plan) -> list[str]:
+    """Check the headers of all images, which takes no time, before hours of work.
+
+    Returns:
+        A sentence, if images are stored in another orientation than those of the training.
+    """
+    faults, others = [], []
     for task in tasks:
         try:
-            channels = sum(read_header(path).channels for path in task.case.images)
-            if channels != len(plan.channels):
-                names = ", ".join(plan.channels)
-                faults.append(
-                    f"{task.case.images[0]}: has {channels} channels, but the model was trained "
-                    f"with {len(plan.channels)} ({names})."
-                )
+            headers = [read_header(path) for path in task.case.images]
+            if sum(header.channels for header in headers) != len(plan.channels):
+                faults.append(_wrong_channels(task.case, headers, plan))
+            if plan.orientations and headers[0].orientation not in plan.orientations:
+                others.append(f"{task.case.images[0].name} ({headers[0].orientation})")
         except InputError as error:
             faults.append(str(error))
     _refuse(faults, "Mend or remove these images; nothing was predicted")
+    return [_turned(others, plan)] if others else []
+
+
+def _wrong_channels(case: Case, headers: Sequence[Header], plan: Plan) -> str:
+    names = ", ".join(f"_{number:04d} {name}" for number, name in enumerate(plan.channels))
+    return (
+        f"{case.images[0]}: has {sum(header.channels for header in headers)} channels, but the "
+        f"model was trained with {len(plan.channels)}. Files of one channel each end in {names}."
+    )
+
+
+def _turned(images: Sequence[str], plan: Plan) -> str:
+    return (
+        f"Mind: in another orientation than the training's ({', '.join(plan.orientations)}) are "
+        f"stored {', '.join(images[:3])}{f' and {len(images) - 3} more' * (len(images) > 3)}. "
+        "The network sees them turned or mirrored, and may take left for right. Bring them into "
+        "the training's orientation first: data/README.md says how."
+    )
 
 
 def _predict_one(

@@ -15,6 +15,7 @@ from nnunet_lib.datasets import (
     bounding_box,
     box_slices,
     nonzero_voxels,
+    read_header,
     read_label,
     read_volume,
 )
@@ -52,6 +53,8 @@ class Fingerprint:
         shapes: voxels (z, y, x) of each training case after cropping to non-zero.
         median_relative_size: median over cases of voxels after cropping / voxels before.
         intensities: foreground statistics, one a channel.
+        orientations: of each training case, such as "RAS"; see `datasets.Header`.
+        cases_with: how many training cases have each label value.
     """
 
     dataset: str
@@ -61,6 +64,8 @@ class Fingerprint:
     shapes: tuple[tuple[int, ...], ...]
     median_relative_size: float
     intensities: tuple[IntensityStatistics, ...]
+    orientations: tuple[str, ...] = ()
+    cases_with: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The fingerprint as plain JSON values, with the format's version."""
@@ -80,6 +85,8 @@ class Fingerprint:
                 shapes=tuple(tuple(shape) for shape in value["shapes"]),
                 median_relative_size=value["median_relative_size"],
                 intensities=tuple(IntensityStatistics(**item) for item in value["intensities"]),
+                orientations=tuple(value.get("orientations", ())),
+                cases_with=tuple(value.get("cases_with", ())),
             )
         except (KeyError, TypeError) as error:
             raise InputError(f"{source}: is not a fingerprint ({error}); make it again.") from None
@@ -109,6 +116,8 @@ class _CaseFacts:
     spacing: tuple[float, ...]
     shape: tuple[int, ...]
     relative_size: float
+    orientation: str
+    values: frozenset[int]  # in the label map
     intensities: np.ndarray  # (VOXELS_PER_CASE, channel), or (0, channel) without foreground
 
 
@@ -135,6 +144,10 @@ def compute_fingerprint(dataset: Dataset, workers: int = 1, seed: int = SEED) ->
         shapes=tuple(fact.shape for fact in facts),
         median_relative_size=float(np.median([fact.relative_size for fact in facts])),
         intensities=_statistics(dataset, np.concatenate([fact.intensities for fact in facts])),
+        orientations=tuple(fact.orientation for fact in facts),
+        cases_with=tuple(
+            sum(value in fact.values for fact in facts) for value in range(len(dataset.labels))
+        ),
     )
 
 
@@ -151,6 +164,8 @@ def _case_facts(task: _CaseTask) -> _CaseFacts:
         spacing=tuple(float(value) for value in volume.spacing),
         shape=cropped.shape[:3],
         relative_size=cropped.size / volume.array.size,
+        orientation=read_header(case.images[0]).orientation,
+        values=frozenset(np.unique(label.array).tolist()),
         intensities=_draw(foreground, np.random.default_rng(task.seed)),
     )
 

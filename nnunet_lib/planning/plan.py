@@ -86,6 +86,7 @@ class Plan:
         norm: what normalises the features after each convolution, see `model.blocks`.
         negative_slope: of the leaky ReLU, in [0, 1); 0 makes it a ReLU.
         mirrored: whether training mirrors patches. Only then can prediction average over flips.
+        orientations: how the training scans are stored, such as ("RAS",); none if not known.
         reasons: one sentence a decision, for people.
     """
 
@@ -104,6 +105,7 @@ class Plan:
     norm: Norm = "instance"
     negative_slope: float = 0.01
     mirrored: bool = True
+    orientations: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -119,7 +121,7 @@ class Plan:
     def _contradictions(self) -> Iterator[tuple[bool, str]]:
         """(whether it is so, what is wrong); later ones rely on the earlier ones."""
         yield not isinstance(self.dataset, str), f"dataset is {self.dataset!r}, no name"
-        for field in ("channels", "labels", "reasons"):
+        for field in ("channels", "labels", "orientations", "reasons"):
             words = getattr(self, field)
             listed = isinstance(words, tuple) and all(isinstance(word, str) for word in words)
             yield not listed, f"{field} are {words!r}, no list of words"

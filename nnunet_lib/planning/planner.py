@@ -5,7 +5,8 @@ supplementary note 3.
 """
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,7 @@ MASK_BELOW = 0.75  # relative size after cropping under which statistics stay in
 DATASET_SHARE = 0.05  # of the dataset's voxels, the most that one batch may hold
 SMALLEST_BATCH = 2
 SMALL_BATCH = {2: 32, 3: 2}  # slices, volumes: what `small_steps` keeps to
+FEW_CASES = 5  # with a class: as many as there are folds, so that one may be without
 SMALL_PATCH = 0.8  # of a whole median case an axis: volumes alone, likewise
 REFERENCE_GIGABYTES = 8.0
 
@@ -156,6 +158,7 @@ def make_plan(fingerprint: Fingerprint, settings: PlannerSettings | None = None)
         strides=topology.strides,
         kernels=topology.kernels,
         filters=_filters(topology, settings),
+        orientations=tuple(sorted(set(fingerprint.orientations))),
         reasons=(
             spacing_reason,
             _order_reason(axis_order, spacing),
@@ -163,6 +166,7 @@ def make_plan(fingerprint: Fingerprint, settings: PlannerSettings | None = None)
             patch_reason,
             _stage_reason(topology),
             batch_reason,
+            *cautions(fingerprint),
         ),
     )
 
@@ -230,9 +234,30 @@ def _of_one_slice(fingerprint: Fingerprint) -> npt.NDArray[np.bool_]:
 
 
 def _order_reason(axis_order: tuple[int, ...], spacing: Sequence[float]) -> str:
-    first = axis_order[0]
-    why = "no axis is coarser" if spacing[first] == max(spacing) else "the images have one slice"
-    return f"Axis order: {'zyx'[first]} comes first; {why}."
+    first, *others = (spacing[axis] for axis in axis_order)
+    why = "no axis is coarser" if first == max(others) else "it is the coarsest"
+    if first < max(others):
+        why = "the images have one slice"
+    return f"Axis order: {'zyx'[axis_order[0]]} comes first; {why}."
+
+
+def cautions(fingerprint: Fingerprint) -> Iterator[str]:
+    """What the plan cannot mend, and whoever reads it should know."""
+    stored = Counter(fingerprint.orientations)
+    if len(stored) > 1:
+        kinds = ", ".join(f"{name} ({number})" for name, number in sorted(stored.items()))
+        yield (
+            f"Mind: the scans are stored in several orientations, {kinds}. The arrays' axes "
+            "then lead to different sides of the body, and left may be taken for right. "
+            "data/README.md says what to do."
+        )
+    for value, number in enumerate(fingerprint.cases_with):
+        if number < FEW_CASES:
+            yield (
+                f"Mind: {fingerprint.labels[value]} ({value}) occurs in {number} of "
+                f"{len(fingerprint.shapes)} label maps. "
+                + ("A fold may train without it." if number else "No network can learn it.")
+            )
 
 
 def _median_shape(fingerprint: Fingerprint, target: Sequence[float]) -> tuple[float, ...]:
@@ -294,7 +319,8 @@ def _part_of_a_case(topology: Topology, spacing: Sequence[float]) -> Topology:
     """`SMALL_PATCH` of the patch an axis, rounded down, if the network stays as it is; or all."""
     steps = divisors(topology.strides)
     pairs = zip(topology.patch_size, steps, strict=True)
-    smaller = [max(1, int(SMALL_PATCH * size / step)) * step for size, step in pairs]
+    pieces = [(size // step, step) for size, step in pairs]  # of one or two, none can be spared
+    smaller = [max(min(2, count), int(SMALL_PATCH * count)) * step for count, step in pieces]
     part = plan_topology(spacing, smaller)
     return part if part.strides == topology.strides else topology
 

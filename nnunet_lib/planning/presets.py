@@ -18,7 +18,7 @@ from nnunet_lib.datasets import TASKS, find_task
 from nnunet_lib.errors import InputError
 from nnunet_lib.planning.fingerprint import Fingerprint
 from nnunet_lib.planning.plan import Normalisation, Plan
-from nnunet_lib.planning.planner import PlannerSettings, coarsest_first, is_ct
+from nnunet_lib.planning.planner import PlannerSettings, cautions, coarsest_first, is_ct
 from nnunet_lib.planning.topology import Topology, stage_filters
 
 BASE_FILTERS = 32
@@ -135,7 +135,8 @@ def plan_from_preset(
         strides=topology.strides,
         kernels=topology.kernels,
         filters=stage_filters(len(topology.strides), BASE_FILTERS, dimensions),
-        reasons=_reasons(preset, settings),
+        orientations=tuple(sorted(set(fingerprint.orientations))),
+        reasons=(*_reasons(preset, settings), *cautions(fingerprint)),
     )
 
 

@@ -42,14 +42,16 @@ class PreprocessedDataset:
     mode: Mode
 
     @classmethod
-    def open(cls, results: Path, dimensions: int, mode: Mode = "training") -> "PreprocessedDataset":
+    def open(
+        cls, results: Path | str, dimensions: int, mode: Mode = "training"
+    ) -> "PreprocessedDataset":
         """Open what `preprocess` wrote.
 
         Raises:
             InputError: if it never ran for these dimensions and this mode, has not finished,
                 or its cases follow another plan.
         """
-        root = results / f"{dimensions}d"
+        root = Path(results) / f"{dimensions}d"
         index_path = _index_path(root, mode)
         if not index_path.exists():
             raise InputError(
@@ -105,7 +107,7 @@ class _CaseTask:
 def preprocess(
     dataset: Dataset,
     plan: Plan,
-    results: Path,
+    results: Path | str,
     mode: Mode = "training",
     workers: int = 1,
     fingerprint: Fingerprint | None = None,
@@ -123,7 +125,7 @@ def preprocess(
     """
     cases = _cases(dataset, mode)
     require_fit(plan, dataset)  # before the plan that is there is replaced
-    root = results / f"{plan.dimensions}d"
+    root = Path(results) / f"{plan.dimensions}d"
     plan.save(root / "plan.json")
     if fingerprint is not None:
         fingerprint.save(root / "fingerprint.json")
@@ -174,11 +176,17 @@ def _preprocess_to_disk(task: _CaseTask) -> None:
     """Read, preprocess and write one case. Errors name the case and its files."""
     try:
         recipe = _recipe(task)  # before reading: a file that changes later is noticed
-        _write(task, recipe, _preprocessed(task))
+        result = _preprocessed(task)
     except (InputError, OSError, MemoryError) as error:
         files = ", ".join(str(path) for path in _source_files(task))
         raise InputError(
             f"case {task.case.identifier} ({files}): {error or type(error).__name__}"
+        ) from error
+    try:
+        _write(task, recipe, result)
+    except OSError as error:  # NumPy says how much was written of a file, and not why
+        raise InputError(
+            f"{task.folder}: cannot be written ({error.strerror or error}). Is the disk full?"
         ) from error
 
 

@@ -56,7 +56,7 @@ class TrainingResult:
 
 def train(
     preprocessed: PreprocessedDataset,
-    run: Path,
+    run: Path | str,
     settings: TrainingSettings | None = None,
     show_progress: bool = True,
 ) -> TrainingResult:
@@ -79,7 +79,7 @@ def train(
     settings = settings or TrainingSettings()
     ranks = distributed.join()
     notes = prepare(settings.compute)
-    job, checkpoint = open_job(preprocessed, run, settings, ranks)
+    job, checkpoint = open_job(preprocessed, Path(run), settings, ranks)
     tf.keras.utils.set_random_seed(settings.seed)
     trainer = _Trainer(job, started)
     trainer.restore(checkpoint)

@@ -44,7 +44,17 @@ def test_convert_names_faults_of_files_and_of_voxels(loose, tmp_path, capsys):
     assert main(words(loose, tmp_path / "msd", "T1w=_t1")) == 2
     printed = capsys.readouterr().err
     assert "does not list: 3, 6" in printed
-    assert f"Remove {tmp_path / 'msd'} before you convert again" in printed
+    assert str(path) in printed  # the file that somebody has, not its copy
+    assert not (tmp_path / "msd").exists()
+    write_label(path, label.array, label.affine)
+    assert main(words(loose, tmp_path / "msd", "T1w=_t1")) == 0
+
+
+def test_images_may_have_no_suffix(loose, tmp_path):
+    for path in loose.glob("*_t1.nii.gz"):
+        path.rename(loose / path.name.replace("_t1", ""))
+    assert main(words(loose, tmp_path / "msd", "CT=")) == 0
+    assert Dataset.open(tmp_path / "msd").channels == ("CT",)
 
 
 def test_two_channels_of_one_name_are_refused(loose, tmp_path, capsys):

@@ -168,6 +168,7 @@ def test_all_faults_are_named_at_once(loose, tmp_path, write_nifti):
         ({"label_suffix": "_t1"}, "one of its own"),
         ({"label_suffix": ""}, "one of its own"),
         ({"channels": {}}, "one of its own"),
+        ({"channels": {"T1w": "", "FLAIR": ""}}, "one of its own"),
         ({"labels": []}, "no label beside the background"),
         ({"labels": ["a", "a"]}, "name of its own"),
         ({"labels": ["background", "a"]}, "name of its own"),

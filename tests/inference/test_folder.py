@@ -159,9 +159,36 @@ def test_all_faults_in_headers_are_found_before_the_work(images, model, tmp_path
         predict(model.run, folder, tmp_path / "out")
     text = str(caught.value)
     assert "a.nii.gz: has 2 channels, but the model was trained with 3" in text
+    assert "Files of one channel each end in _0000 " in text
     assert "b.nii.gz: cannot be read" in text
     assert "c_0002.nii.gz: does not exist" in text
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("known", "told"), [(("RAS",), 1), (("LPS", "RAS"), 0), ((), 0)], ids=["one", "both", "none"]
+)
+def test_a_scan_that_is_stored_otherwise_than_the_trainings_is_told(
+    images, tmp_path, make_plan, capsys, known, told
+):
+    """It would be segmented with left and right confused, without a word."""
+    folder, arrays = images
+    for case, sign in (("a", 1.0), ("b", -1.0)):
+        affine = np.diag([sign, sign, 1.0, 1.0])
+        write_volume(folder / f"{case}.nii.gz", arrays[case], affine)
+    plan = replace(make_plan(SPACING, (8, 8, 8)), orientations=known)
+    cases = [case for case in find_images(folder, 3) if case.identifier in "ab"]
+    predict_files([Member(lambda patches: patches, plan, tmp_path)], cases, tmp_path / "out")
+    printed = capsys.readouterr()
+    said = printed.out + printed.err
+    assert said.count("Mind: in another orientation") == told
+    assert ("b.nii.gz (LPS)" in said) == bool(told)
+
+
+def test_paths_may_be_words(images, model, tmp_path):
+    folder, _ = images
+    written = predict(str(model.run), str(folder), str(tmp_path / "out"))
+    assert len(written) == 3
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -52,6 +52,16 @@ def test_knows_spacing_crop_and_statistics(tmp_path: Path) -> None:
     assert ramp.standard_deviation == pytest.approx(np.arange(6).std(), abs=0.02)
 
 
+def test_knows_how_scans_are_stored_and_which_classes_occur(tmp_path: Path) -> None:
+    image, label = ball()
+    dataset = write_dataset(tmp_path, [(image, label), (image, label), (image, 0 * label)])
+    turned = np.diag([-1.0, -2.0, 3.0, 1.0])
+    write_volume(dataset.training[1].images[0], image, turned)
+    fingerprint = compute_fingerprint(dataset)
+    assert fingerprint.orientations == ("RAS", "LPS", "RAS")
+    assert fingerprint.cases_with == (3, 2)
+
+
 @pytest.mark.parametrize("fault", ["turned label", "no number", "short label"])
 def test_a_faulty_dataset_gets_no_plan(tmp_path: Path, fault: str) -> None:
     """From Python too, where no command has checked it."""

@@ -1,6 +1,7 @@
 """The planner against nnU-Net's own outputs, and against what every plan must satisfy."""
 
 import itertools
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -287,6 +288,20 @@ def test_a_target_spacing_that_leaves_one_slice_leaves_one_voxel_of_a_patch(
 ) -> None:
     settings = PlannerSettings(target_spacing=(40.0, 1.0, 1.0))
     assert make_plan(make_fingerprint((40, 60, 60)), settings).patch_size[0] == 1
+
+
+def test_what_a_plan_cannot_mend_is_said(make_fingerprint: Maker) -> None:
+    fingerprint = make_fingerprint(cases=6)
+    assert not [reason for reason in make_plan(fingerprint).reasons if "Mind" in reason]
+    mixed = replace(fingerprint, orientations=("RAS",) * 4 + ("LPS",) * 2, cases_with=(6, 0, 2))
+    plan = make_plan(mixed)
+    assert plan.orientations == ("LPS", "RAS")
+    *_, orientation, absent, rare = plan.reasons
+    assert "LPS (2), RAS (4)" in orientation
+    assert "label 1 (1) occurs in 0 of 6 label maps. No network can learn it." in absent
+    assert "label 2 (2) occurs in 2 of 6 label maps. A fold may train without it." in rare
+    kept = Fingerprint.from_json(json.loads(json.dumps(mixed.to_json())))
+    assert kept == mixed
 
 
 @pytest.mark.parametrize(("dimensions", "edge"), [(2, 2048), (3, 256)])

@@ -12,7 +12,7 @@ def _options(parser: Parser) -> None:
 
 
 def _run(arguments: Arguments) -> None:
-    from nnunet_lib.datasets import convert, require_valid
+    from nnunet_lib.datasets import convert
 
     names = [name for name, _ in arguments.suffixes]
     if len(set(names)) < len(names):
@@ -23,14 +23,9 @@ def _run(arguments: Arguments) -> None:
         channels=dict(arguments.suffixes),
         label_suffix=arguments.label_suffix,
         labels=arguments.structures,
+        progress=True,
     )
     print(f"{len(dataset.training)} cases: {dataset.root}")
-    try:
-        require_valid(dataset, progress=True)
-    except InputError as error:
-        raise InputError(
-            f"{error}\nThe dataset was written. Remove {dataset.root} before you convert again."
-        ) from None
 
 
 COMMAND = Command(

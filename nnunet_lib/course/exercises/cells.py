@@ -11,7 +11,7 @@ from IPython.core.getipython import get_ipython
 from nnunet_lib.course.exercises import records
 from nnunet_lib.course.exercises.exercise import find_exercise, folder_of, load_exercises
 from nnunet_lib.course.exercises.judging import Verdict
-from nnunet_lib.course.exercises.notebooks import marked, solution_of
+from nnunet_lib.course.exercises.notebooks import SOLUTION, marked, solution_of
 from nnunet_lib.course.exercises.worker import Checker
 from nnunet_lib.course.output import BROKEN, HELD, NEUTRAL, emit, framed, show_table
 from nnunet_lib.errors import InputError
@@ -128,7 +128,8 @@ def _explanation(verdict: Verdict) -> tuple[str, ...]:
     if verdict.solved:
         return ()
     name = verdict.exercise
-    more = f'More help: hint("{name}"), then solution("{name}"). Change the cell, run it, check.'
+    then = f', then solution("{name}")' if (folder_of(name) / SOLUTION).is_file() else ""
+    more = f'More help: hint("{name}"){then}. Change the cell, run it, check.'
     return (verdict.problem, f"Hint: {verdict.hint}" if verdict.hint else "", more)
 
 

@@ -128,7 +128,7 @@ def test_faults_that_the_library_overlooks_are_counted(loose, tmp_path, monkeypa
     monkeypatch.setattr(validation, "grid_difference", lambda one, other: "")
     said = lesson.complaints(loose, tmp_path / "grids")
     assert lesson.unnamed_faults(said, loose.patients()) == 2  # moved, and of another shape
-    monkeypatch.setattr(lesson, "require_valid", lambda dataset: None)
+    monkeypatch.setattr(conversion, "validate", lambda dataset, progress: [])
     said = lesson.complaints(loose, tmp_path / "voxels")
     assert lesson.unnamed_faults(said, loose.patients()) == 5
 
