@@ -108,6 +108,7 @@ class Fingerprint:
 @dataclass(frozen=True)
 class _CaseTask:
     case: Case
+    classes: int
     seed: tuple[int, int]
 
 
@@ -117,7 +118,7 @@ class _CaseFacts:
     shape: tuple[int, ...]
     relative_size: float
     orientation: str
-    values: frozenset[int]  # in the label map
+    has: tuple[bool, ...]  # each label value
     intensities: np.ndarray  # (VOXELS_PER_CASE, channel), or (0, channel) without foreground
 
 
@@ -134,7 +135,10 @@ def compute_fingerprint(dataset: Dataset, workers: int = 1, seed: int = SEED) ->
     """
     if not dataset.training:
         raise InputError(f"{dataset.root}: lists no training cases; there is nothing to plan.")
-    tasks = [_CaseTask(case, (seed, index)) for index, case in enumerate(dataset.training)]
+    tasks = [
+        _CaseTask(case, len(dataset.labels), (seed, index))
+        for index, case in enumerate(dataset.training)
+    ]
     facts = run_all(_case_facts, tasks, workers, "fingerprint")
     return Fingerprint(
         dataset=dataset.name,
@@ -145,9 +149,7 @@ def compute_fingerprint(dataset: Dataset, workers: int = 1, seed: int = SEED) ->
         median_relative_size=float(np.median([fact.relative_size for fact in facts])),
         intensities=_statistics(dataset, np.concatenate([fact.intensities for fact in facts])),
         orientations=tuple(fact.orientation for fact in facts),
-        cases_with=tuple(
-            sum(value in fact.values for fact in facts) for value in range(len(dataset.labels))
-        ),
+        cases_with=tuple(map(sum, zip(*(fact.has for fact in facts), strict=True))),
     )
 
 
@@ -165,7 +167,7 @@ def _case_facts(task: _CaseTask) -> _CaseFacts:
         shape=cropped.shape[:3],
         relative_size=cropped.size / volume.array.size,
         orientation=read_header(case.images[0]).orientation,
-        values=frozenset(np.unique(label.array).tolist()),
+        has=tuple(bool((label.array == value).any()) for value in range(task.classes)),
         intensities=_draw(foreground, np.random.default_rng(task.seed)),
     )
 

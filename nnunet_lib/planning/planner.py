@@ -33,7 +33,7 @@ MASK_BELOW = 0.75  # relative size after cropping under which statistics stay in
 DATASET_SHARE = 0.05  # of the dataset's voxels, the most that one batch may hold
 SMALLEST_BATCH = 2
 SMALL_BATCH = {2: 32, 3: 2}  # slices, volumes: what `small_steps` keeps to
-FEW_CASES = 5  # with a class: as many as there are folds, so that one may be without
+FOLDS = 5  # unless training is told otherwise: fewer cases with a class leave one without it
 SMALL_PATCH = 0.8  # of a whole median case an axis: volumes alone, likewise
 REFERENCE_GIGABYTES = 8.0
 
@@ -252,11 +252,11 @@ def cautions(fingerprint: Fingerprint) -> Iterator[str]:
             "data/README.md says what to do."
         )
     for value, number in enumerate(fingerprint.cases_with):
-        if number < FEW_CASES:
+        if number < min(FOLDS, len(fingerprint.shapes)):
             yield (
                 f"Mind: {fingerprint.labels[value]} ({value}) occurs in {number} of "
                 f"{len(fingerprint.shapes)} label maps. "
-                + ("A fold may train without it." if number else "No network can learn it.")
+                + ("Some fold is without it." if number else "No network can learn it.")
             )
 
 
