@@ -227,13 +227,13 @@ LOOP = Exercise(
 def draw_gradients(rng):
     """Noise around a slope; the weights' gradients have very different sizes.
 
-    None is so small that epsilon would matter, but under the root.
+    None is so small that it matters where in the fraction epsilon stands, but under the root.
     """
     calls = []
     for _ in range(CALLS):
         sizes = rng.permutation([0.1, 10.0, 1e3]) * rng.uniform(0.8, 1.2, 3)
         slopes = rng.choice([-1, 1], 3) * rng.uniform(1, 2, 3)
-        noise = rng.normal(size=(int(rng.integers(6, 10)), 3))
+        noise = np.clip(rng.normal(size=(int(rng.integers(6, 10)), 3)), -1, 1)
         rate = float(rng.uniform(0.3, 0.9))
         calls.append({"gradients": sizes * (slopes + 0.5 * noise), "rate": rate})
     return calls
@@ -246,7 +246,7 @@ def as_means(gradients, rate):
         age = np.arange(t)[::-1]
         m = np.average(gradients[:t], axis=0, weights=0.9**age)
         v = np.average(gradients[:t] ** 2, axis=0, weights=0.999**age)
-        weights = weights - rate * m / np.sqrt(v)
+        weights = weights - rate * m / (np.sqrt(v) + 1e-7 / math.sqrt(1 - 0.999**t))
         path.append(weights)
     return np.array(path).tolist()  # a list fits arrays, too
 

@@ -1,7 +1,6 @@
 """Reads the command line, runs one command, and turns errors for people into exit code 2."""
 
 import argparse
-import errno
 import io
 import os
 import sys
@@ -26,13 +25,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parsed = make_parser(command).parse_args(words)
         code = parsed.run(parsed) or 0
-        sys.stdout.flush()  # here, where a closed pipe or a full disk can still be told
+        if sys.stdout is not None:  # None if it was closed, as by `>&-`
+            sys.stdout.flush()  # here, where a closed pipe or a full disk can still be told
         return code
     except InputError as error:
         print(f"{command}: {error}", file=sys.stderr)
         return WRONG_INPUT
     except BrokenPipeError:  # whoever reads the output has seen enough, as in `doctor | head -1`
-        _drop_output()
+        _flush_or_drop()
         return NOT_READ
     except MemoryError as error:
         print(f"{command}: not enough memory ({error}).", file=sys.stderr)
@@ -40,17 +40,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # a full disk, a folder where a file should be, no permission
         place = error.filename2 or error.filename or "a file"
         print(f"{command}: {place}: {error.strerror or error}.", file=sys.stderr)
-        if error.errno == errno.ENOSPC:
-            _drop_output()
+        _flush_or_drop()
         return WRONG_INPUT
     except KeyboardInterrupt:
         print(f"\n{command}: interrupted.", file=sys.stderr)
         return INTERRUPTED
 
 
-def _drop_output() -> None:
-    """Let what is still to be written go nowhere: else Python complains of it as it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _flush_or_drop() -> None:
+    """Print what waits to be printed; if that fails, let it go nowhere.
+
+    Else Python complains of it as it ends.
+    """
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def make_parser(chosen: str | None = None) -> argparse.ArgumentParser:

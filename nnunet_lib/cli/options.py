@@ -97,7 +97,7 @@ _ALL = (
     Option("--overwrite", "overwrite", "replace what the folder holds", switch=True),
     # Phantom
     Option("--cases", "cases", "labelled cases to make", "number", int),
-    Option("--modality", "modality", "kind of scan", choices=("mri", "ct")),
+    Option("--modality", "modality", "kind of scan; CT has one channel", choices=("mri", "ct")),
     Option("--channels", "channels", "image channels", "number", int),
     # Download
     Option(
@@ -111,7 +111,7 @@ _ALL = (
     Option(
         "--suffixes",
         "suffixes",
-        "how the files of each image channel end, such as T1w=_t1",
+        "how the files of each image channel end, such as T1w=_t1; CT= for no suffix",
         "name=suffix",
         channel_suffix,
         many=True,

@@ -39,14 +39,14 @@ def at_home(name: str) -> Path:
         raise InputError(f"{name}: there is no such user here. Give the whole path.") from None
 
 
-def make_folder(folder: Path) -> Path:
-    """Make a folder in the work folder, if there is none.
+def make_folder(folder: Path, exist_ok: bool = False) -> Path:
+    """Make a folder in the work folder.
 
     Raises:
-        InputError: if it cannot be made.
+        InputError: if it cannot be made, or is there and may not be.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=exist_ok)
     except OSError as error:
         raise InputError(
             f"{folder}: cannot be made ({error.strerror}). Let the environment variable "
@@ -75,7 +75,7 @@ def kept(name: str, ingredients: Any, make: Callable[[Path], object]) -> Path:
     folder = work_folder() / f"{name}-{digest(ingredients)[:12]}"
     if folder.is_dir():
         return folder
-    make_folder(folder.parent)
+    make_folder(folder.parent, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=folder.parent) as temporary:
         made = Path(temporary) / folder.name
         make(made)

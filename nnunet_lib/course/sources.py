@@ -12,7 +12,7 @@ def stages(root: Path) -> list[Path]:
     """The source of every stage up to training, in the library's folder."""
     parts = (path for path in root.iterdir() if path.name not in _ABOVE_TRAINING)
     files = (file for part in parts for file in (part.rglob("*.py") if part.is_dir() else [part]))
-    return sorted(file for file in files if file.suffix == ".py")
+    return sorted(file for file in files if file.suffix == ".py" and file.is_file())
 
 
 def library() -> Path:

@@ -24,8 +24,8 @@ CaseFiles = dict[str, dict[str, Path]]
 
 
 def convert(
-    source: Path,
-    output: Path,
+    source: Path | str,
+    output: Path | str,
     *,
     channels: Mapping[str, str],
     label_suffix: str,
@@ -55,6 +55,7 @@ def convert(
             cannot be read, and files of one case that are not on one grid. Or, where there are
             none of these, one of all that `validate` finds.
     """
+    source, output = Path(source), Path(output)
     suffixes, title = (*channels.values(), label_suffix), name or source.resolve().name
     _require_clear(suffixes, labels, output)
     check_description(output / "dataset.json", _description(title, channels, labels, ()))
@@ -100,7 +101,7 @@ def _sort_files(source: Path, suffixes: Sequence[str]) -> tuple[CaseFiles, list[
             continue
         case, suffix = _split(path, suffixes)
         if not case:
-            remedy = f"Name it <case><suffix>, with one of {', '.join(suffixes)}, or move it away"
+            remedy = f"Name it <case><suffix>, with one of {_named(suffixes)}, or move it away"
             findings.append(Finding(path, "belongs to no case", remedy))
         elif suffix in cases.setdefault(case, {}):
             other = cases[case][suffix].name
@@ -111,6 +112,10 @@ def _sort_files(source: Path, suffixes: Sequence[str]) -> tuple[CaseFiles, list[
         remedy = "Check the suffixes, which go without .nii.gz; sub-folders are not searched"
         raise FindingError(source, "holds no file of any case", remedy)
     return cases, findings
+
+
+def _named(suffixes: Sequence[str]) -> str:
+    return ", ".join(suffix or "no suffix" for suffix in suffixes)
 
 
 def _split(path: Path, suffixes: Sequence[str]) -> tuple[str, str]:

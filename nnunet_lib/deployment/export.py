@@ -30,8 +30,8 @@ _MARK = "saved_model.pb"  # what every SavedModel folder holds
 
 
 def export(
-    model: Path,
-    output: Path,
+    model: Path | str,
+    output: Path | str,
     checkpoint: Literal["last", "best"] = "last",
     overwrite: bool = False,
 ) -> Path:
@@ -50,6 +50,7 @@ def export(
     Raises:
         InputError: if there is no such checkpoint, or `output` holds something.
     """
+    model, output = Path(model), Path(output)
     _require_free(output, overwrite)
     name = f"checkpoint_{checkpoint}.npz"
     unet, plan = load_unet(model, name)

@@ -1,6 +1,6 @@
 """Files in, files out: what `python -m nnunet_lib predict` does."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -51,7 +51,7 @@ class _Task:
 
 
 def predict(
-    model: Path | str | Sequence[Path],
+    model: Path | str | Sequence[Path | str],
     input: Path | str,
     output: Path | str,
     settings: InferenceSettings = DEFAULTS,
@@ -89,7 +89,7 @@ def predict(
         InputError: if a model, an image or the output's name is not usable, models differ in
             channels or labels, or this machine cannot compute in that precision.
     """
-    models = [Path(model)] if isinstance(model, Path | str) else model
+    models = [Path(one) for one in ([model] if isinstance(model, Path | str) else model)]
     input, output = Path(input), Path(output)
     ranks = distributed.join()
     _say(ranks, *prepare(compute))
@@ -134,7 +134,8 @@ def predict_files(
     ranks = distributed.join()
     tasks = _tasks(cases, output, one_file)
     plan = members[0].plan
-    _say(ranks, *_require_readable(tasks, plan))
+    known = {name for member in members for name in member.plan.orientations}
+    _say(ranks, *_require_readable(tasks, plan, known))
     mirrored = sum(member.plan.mirrored for member in members)
     if settings.tta and mirrored < len(members):
         some = f"Test-time augmentation for {mirrored} of {len(members)} networks: the others "
@@ -184,7 +185,7 @@ def _tasks(cases: Sequence[Case], output: Path, one_file: bool) -> list[_Task]:
     return tasks
 
 
-def _require_readable(tasks: Sequence[_Task], plan: Plan) -> list[str]:
+def _require_readable(tasks: Sequence[_Task], plan: Plan, orientations: Set[str]) -> list[str]:
     """Check the headers of all images, which takes no time, before hours of work.
 
     Returns:
@@ -196,25 +197,27 @@ def _require_readable(tasks: Sequence[_Task], plan: Plan) -> list[str]:
             headers = [read_header(path) for path in task.case.images]
             if sum(header.channels for header in headers) != len(plan.channels):
                 faults.append(_wrong_channels(task.case, headers, plan))
-            if plan.orientations and headers[0].orientation not in plan.orientations:
+            if orientations and headers[0].orientation not in orientations:
                 others.append(f"{task.case.images[0].name} ({headers[0].orientation})")
         except InputError as error:
             faults.append(str(error))
     _refuse(faults, "Mend or remove these images; nothing was predicted")
-    return [_turned(others, plan)] if others else []
+    return [_turned(others, orientations)] if others else []
 
 
 def _wrong_channels(case: Case, headers: Sequence[Header], plan: Plan) -> str:
     names = ", ".join(f"_{number:04d} {name}" for number, name in enumerate(plan.channels))
     return (
         f"{case.images[0]}: has {sum(header.channels for header in headers)} channels, but the "
-        f"model was trained with {len(plan.channels)}. Files of one channel each end in {names}."
+        f"model was trained with {len(plan.channels)}."
+        + f" Files of one channel each end in {names}."
+        * (len(plan.channels) > 1)
     )
 
 
-def _turned(images: Sequence[str], plan: Plan) -> str:
+def _turned(images: Sequence[str], orientations: Set[str]) -> str:
     return (
-        f"Mind: in another orientation than the training's ({', '.join(plan.orientations)}) are "
+        f"Mind: in another orientation than the training's ({', '.join(sorted(orientations))}) are "
         f"stored {', '.join(images[:3])}{f' and {len(images) - 3} more' * (len(images) > 3)}. "
         "The network sees them turned or mirrored, and may take left for right. Bring them into "
         "the training's orientation first: data/README.md says how."

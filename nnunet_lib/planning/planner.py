@@ -125,6 +125,7 @@ def make_plan(fingerprint: Fingerprint, settings: PlannerSettings | None = None)
     settings = settings or PlannerSettings()
     spacing, spacing_reason = _target_spacing(fingerprint, settings)  # (z, y, x)
     axis_order = coarsest_first(spacing, fingerprint)
+    order_reason = _order_reason(axis_order, spacing, fingerprint)
     spacing = _with_given_in_plane(spacing, axis_order, settings)
     median_shape = _median_shape(fingerprint, spacing)  # (z, y, x) after resampling
     if settings.dimensions == 3 and _of_one_slice(fingerprint).any():
@@ -161,7 +162,7 @@ def make_plan(fingerprint: Fingerprint, settings: PlannerSettings | None = None)
         orientations=tuple(sorted(set(fingerprint.orientations))),
         reasons=(
             spacing_reason,
-            _order_reason(axis_order, spacing),
+            order_reason,
             *_normalisation_reasons(fingerprint, normalisation),
             patch_reason,
             _stage_reason(topology),
@@ -233,12 +234,16 @@ def _of_one_slice(fingerprint: Fingerprint) -> npt.NDArray[np.bool_]:
     return np.asarray(np.median(np.array(fingerprint.shapes), axis=0) == 1)
 
 
-def _order_reason(axis_order: tuple[int, ...], spacing: Sequence[float]) -> str:
-    first, *others = (spacing[axis] for axis in axis_order)
-    why = "no axis is coarser" if first == max(others) else "it is the coarsest"
-    if first < max(others):
+def _order_reason(
+    axis_order: tuple[int, ...], spacing: Sequence[float], fingerprint: Fingerprint
+) -> str:
+    first, *others = axis_order
+    why = "it is the coarsest"
+    if _of_one_slice(fingerprint)[first]:
         why = "the images have one slice"
-    return f"Axis order: {'zyx'[axis_order[0]]} comes first; {why}."
+    elif spacing[first] == max(spacing[axis] for axis in others):
+        why = "no axis is coarser"
+    return f"Axis order: {'zyx'[first]} comes first; {why}."
 
 
 def cautions(fingerprint: Fingerprint) -> Iterator[str]:
@@ -305,7 +310,10 @@ def _choose_topology(
     if any(size < median for size, median in pairs):
         edge = _REFERENCES[settings.dimensions].start_edge
         most = times((edge,) * settings.dimensions)
-        return topology, f"Patch size: as many voxels as {most}, the most that the planner takes."
+        return topology, (
+            f"Patch size: equal millimetres an axis, as many voxels as {most}, and along no axis "
+            "more than the median case."
+        )
     part = _part_of_a_case(topology, grid.spacing)
     if settings.small_steps and settings.dimensions == 3 and part != topology:
         return part, (

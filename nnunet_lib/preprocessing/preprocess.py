@@ -173,7 +173,7 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def _preprocess_to_disk(task: _CaseTask) -> None:
-    """Read, preprocess and write one case. Errors name the case and its files."""
+    """Read, preprocess and write one case. Errors name its files, or the folder to write."""
     try:
         recipe = _recipe(task)  # before reading: a file that changes later is noticed
         result = _preprocessed(task)
@@ -184,10 +184,10 @@ def _preprocess_to_disk(task: _CaseTask) -> None:
         ) from error
     try:
         _write(task, recipe, result)
-    except OSError as error:  # NumPy says how much was written of a file, and not why
-        raise InputError(
-            f"{task.folder}: cannot be written ({error.strerror or error}). Is the disk full?"
-        ) from error
+    except OSError as error:
+        # NumPy says how much of a file was written, and not why.
+        why = error.strerror or f"{error}: is the disk full?"
+        raise InputError(f"{task.folder}: cannot be written ({why}).") from error
 
 
 def _preprocessed(task: _CaseTask) -> PreprocessedCase:

@@ -118,7 +118,7 @@ class CrossValidation:
 
 def cross_validate(
     preprocessed: PreprocessedDataset,
-    results: Path,
+    results: Path | str,
     settings: TrainingSettings | None = None,
     show_progress: bool = True,
 ) -> CrossValidation:
@@ -142,6 +142,7 @@ def cross_validate(
         InputError: if a fold's folder holds a run already, or a fold cannot be trained.
     """
     settings, ranks = settings or TrainingSettings(), distributed.join()
+    results = Path(results)
     runs = [results / f"fold_{fold}" for fold in range(settings.number_of_folds)]
     make_room(preprocessed, results, runs, settings, ranks)
     for fold, run in enumerate(runs):

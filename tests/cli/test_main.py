@@ -364,6 +364,39 @@ def test_what_cannot_be_printed_is_told_once(output: str, code: int, buffered: b
     assert done.stderr.count("\n") == (1 if code == 2 else 0), done.stderr
 
 
+FULL = """
+import os, sys
+import nnunet_lib.deployment
+from nnunet_lib.cli import main
+
+def full(*_):
+    print("what was done before")
+    raise OSError(28, "No space left on device", "last.npz")
+
+nnunet_lib.deployment.run_benchmark = full
+sys.exit(main(["benchmark"]))
+"""
+
+
+def test_a_full_disk_elsewhere_takes_nothing_from_what_was_printed() -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", FULL], check=False, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stdout == "what was done before\n"
+    assert done.stderr.endswith("benchmark: last.npz: No space left on device.\n")
+
+
+def test_a_command_runs_without_an_output() -> None:
+    program = (
+        "import sys; sys.stdout = None; from nnunet_lib.cli import main; "
+        "sys.exit(main(['progress']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_too_little_memory_is_told_in_words(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,6 +71,13 @@ def test_a_fresh_folder_is_empty(work):
     assert list(folder.iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_emptied_is_not_called_fresh(work, monkeypatch):
+    datasets.fresh_folder("lesson")
+    monkeypatch.setattr(datasets.shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(InputError, match="cannot be made"):
+        datasets.fresh_folder("lesson")
+
+
 def test_a_cell_that_runs_again_finds_its_folder_cleared(tmp_path):
     folder = tmp_path / "run"
     assert datasets.cleared(folder) == folder

@@ -32,6 +32,8 @@ _LARGEST_FILE = 2**26
 _ADDRESSES = 8 * 2**30  # bytes that an imported library may reserve and not use
 _SECONDS_BETWEEN_LOOKS = 0.02
 _MODULE = "exercise_cell"
+_CALL = re.compile(r"takes .*arguments?|required .*argument|unexpected keyword|multiple values for")
+"""What Python says of arguments that a function does not take."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ def _fault(error: BaseException, path: Path, call: int) -> Fault:
     elif isinstance(error, InputError) and not line:  # from `plain`
         kind = "strange"
     elif isinstance(error, TypeError) and not line:
-        kind = "call" if re.search("(positional|keyword) argument", str(error)) else "unusable"
+        kind = "call" if _CALL.search(str(error)) else "unusable"
     words = error.msg if isinstance(error, SyntaxError) else _words(error)
     return Fault(kind, words, type(error).__name__, line, code, call)
 

@@ -463,3 +463,8 @@ def impossible_networks(plans: Sequence[Plan]) -> int:
             left = size / 2**halvings
             wrong += left != int(left) or (halvings > 0 and left < 4)
     return wrong
+
+
+def why_this_batch(plan: Plan) -> str:
+    """The plan's own reason for its batch size."""
+    return next(reason for reason in plan.reasons if reason.startswith("Batch size"))

@@ -75,12 +75,6 @@ def test_what_cannot_be_done_is_said_without_a_traceback(call, words, ran, shown
     assert words in plain(shown)[0]
 
 
-def test_an_unknown_exercise_of_a_lesson_is_refused_by_the_worker(ran, shown):
-    ran.append("# exercise 77.median\nx = 1")
-    cells.check("77.median")
-    assert "This lesson has 77.mean" in plain(shown)[0]
-
-
 def test_a_verdict_is_shown_even_where_it_cannot_be_kept(ran, shown, monkeypatch):
     def full(*_):
         raise OSError(30, "Read-only file system", "exercises")

@@ -23,6 +23,8 @@ def body(text):
         ("x = '\0'", "error", "null bytes"),
         ("x = 1", "missing", "defines no function `mean`"),
         ("def mean():\n    return 1", "call", "cannot be called"),
+        ("class mean: pass", "call", "cannot be called"),
+        ("def mean(values, *, scale): return 1", "call", "cannot be called"),
         (body("return values.sum() / 0 if values is None else 1 / 0"), "error", "line 5 of the"),
         (body("return undefined"), "NameError", "name 'undefined' is not defined"),
         (body("return mean(values)"), "RecursionError", "line 5"),
