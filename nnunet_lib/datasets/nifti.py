@@ -112,11 +112,16 @@ class Header:
     spacing: tuple[float, float, float]
     placement: Placement | None = None
 
-    @property
-    def orientation(self) -> str:
-        """Where (i, j, k) lead, such as "RAS": to the right, to the front (anterior), up."""
-        codes: Any = nib.orientations.aff2axcodes  # which has no types
-        return "".join(codes(self.affine))
+
+def orientation_of(affine: np.ndarray) -> str:
+    """Towards which side of the patient i, j and k grow, such as "RAS".
+
+    Right, Anterior (front), Superior (up), or their opposites Left, Posterior, Inferior. An
+    oblique axis counts as the nearest of them. `affine` is (4, 4), see `Volume`; the codes are
+    nibabel's.
+    """
+    codes: Any = nib.orientations.aff2axcodes  # which has no types
+    return "".join(codes(affine))
 
 
 def file_ending(path: Path) -> str:

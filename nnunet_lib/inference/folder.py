@@ -14,6 +14,7 @@ from nnunet_lib.datasets import (
     Header,
     Volume,
     find_images,
+    orientation_of,
     read_header,
     read_volume,
     write_label,
@@ -197,8 +198,9 @@ def _require_readable(tasks: Sequence[_Task], plan: Plan, orientations: Set[str]
             headers = [read_header(path) for path in task.case.images]
             if sum(header.channels for header in headers) != len(plan.channels):
                 faults.append(_wrong_channels(task.case, headers, plan))
-            if orientations and headers[0].orientation not in orientations:
-                others.append(f"{task.case.images[0].name} ({headers[0].orientation})")
+            stored = orientation_of(headers[0].affine)
+            if orientations and stored not in orientations:
+                others.append(f"{task.case.images[0].name} ({stored})")
         except InputError as error:
             faults.append(str(error))
     _refuse(faults, "Mend or remove these images; nothing was predicted")

@@ -15,7 +15,7 @@ from nnunet_lib.datasets import (
     bounding_box,
     box_slices,
     nonzero_voxels,
-    read_header,
+    orientation_of,
     read_label,
     read_volume,
 )
@@ -53,7 +53,7 @@ class Fingerprint:
         shapes: voxels (z, y, x) of each training case after cropping to non-zero.
         median_relative_size: median over cases of voxels after cropping / voxels before.
         intensities: foreground statistics, one a channel.
-        orientations: of each training case, such as "RAS"; see `datasets.Header`.
+        orientations: of each training case, such as "RAS"; see `datasets.orientation_of`.
         cases_with: how many training cases have each label value.
     """
 
@@ -66,6 +66,11 @@ class Fingerprint:
     intensities: tuple[IntensityStatistics, ...]
     orientations: tuple[str, ...] = ()
     cases_with: tuple[int, ...] = ()
+
+    @property
+    def kinds_of_orientation(self) -> tuple[str, ...]:
+        """Each orientation once, sorted."""
+        return tuple(sorted(set(self.orientations)))
 
     def to_json(self) -> dict[str, Any]:
         """The fingerprint as plain JSON values, with the format's version."""
@@ -166,7 +171,7 @@ def _case_facts(task: _CaseTask) -> _CaseFacts:
         spacing=tuple(float(value) for value in volume.spacing),
         shape=cropped.shape[:3],
         relative_size=cropped.size / volume.array.size,
-        orientation=read_header(case.images[0]).orientation,
+        orientation=orientation_of(volume.affine),
         has=tuple(bool((label.array == value).any()) for value in range(task.classes)),
         intensities=_draw(foreground, np.random.default_rng(task.seed)),
     )

@@ -159,7 +159,7 @@ def make_plan(fingerprint: Fingerprint, settings: PlannerSettings | None = None)
         strides=topology.strides,
         kernels=topology.kernels,
         filters=_filters(topology, settings),
-        orientations=tuple(sorted(set(fingerprint.orientations))),
+        orientations=fingerprint.kinds_of_orientation,
         reasons=(
             spacing_reason,
             order_reason,

@@ -135,7 +135,7 @@ def plan_from_preset(
         strides=topology.strides,
         kernels=topology.kernels,
         filters=stage_filters(len(topology.strides), BASE_FILTERS, dimensions),
-        orientations=tuple(sorted(set(fingerprint.orientations))),
+        orientations=fingerprint.kinds_of_orientation,
         reasons=(*_reasons(preset, settings), *cautions(fingerprint)),
     )
 

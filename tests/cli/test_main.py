@@ -111,6 +111,29 @@ def test_what_the_help_of_train_repeats_is_what_the_settings_say() -> None:
         assert ", ".join(own) in OPTIONS[flag].help
 
 
+def test_what_the_help_of_benchmark_repeats_is_what_made_up_cases_have() -> None:
+    from nnunet_lib.cli.commands.benchmark import _MADE_UP
+    from nnunet_lib.deployment import synthetic
+
+    def words(sizes: Any) -> str:
+        return " ".join(map(str, sizes))
+
+    batch, patch = synthetic.BATCH_SIZE, synthetic.PATCH
+    assert {
+        "--batch-size": f"{batch[3]}, or with --dim 2 {batch[2]}",
+        "--patch-size": f"{words(patch[3])}, or with --dim 2 {words(patch[2])}",
+        "--base-filters": str(synthetic.BASE_FILTERS),
+        "--channels": str(synthetic.find_preset("1").channels),
+    } == _MADE_UP
+
+
+def test_the_plan_warns_of_classes_by_the_folds_that_training_has() -> None:
+    from nnunet_lib.planning.planner import FOLDS
+    from nnunet_lib.training.settings import TrainingSettings
+
+    assert TrainingSettings().number_of_folds == FOLDS
+
+
 def test_help_imports_no_tensorflow() -> None:
     code = (
         "import sys; from nnunet_lib.cli.main import make_parser; make_parser().format_help(); "

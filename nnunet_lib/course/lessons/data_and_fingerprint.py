@@ -22,6 +22,7 @@ from nnunet_lib.datasets import (
     Dataset,
     Volume,
     make_phantom,
+    orientation_of,
     phantom,
     read_label,
     read_volume,
@@ -63,19 +64,12 @@ def header_rows(path: Path) -> list[tuple[str, str]]:
     ]
 
 
-def orientation(affine: np.ndarray) -> str:
-    """Towards which side of the patient i, j and k grow, such as "RAS".
-
-    Right, Anterior (front), Superior (up), or their opposites Left, Posterior, Inferior. An
-    oblique axis counts as the nearest of them.
-    """
-    return "".join(_nibabel.aff2axcodes(affine))
-
-
 def turned(path: Path, folder: Path, codes: str) -> Path:
     """Store a scan again with its axes growing towards `codes`, such as "LPS"; nothing moves."""
     image = _open_image(path)
-    start, end = (_nibabel.orientations.axcodes2ornt(c) for c in (orientation(image.affine), codes))
+    start, end = (
+        _nibabel.orientations.axcodes2ornt(c) for c in (orientation_of(image.affine), codes)
+    )
     target = folder / f"{codes}.nii.gz"
     image.as_reoriented(_nibabel.orientations.ornt_transform(start, end)).to_filename(target)
     return target
@@ -485,7 +479,7 @@ def case_facts(case: Case, labels: Sequence[str]) -> CaseFacts:
         identifier=case.identifier,
         shape=voxels.shape[2::-1],
         spacing=tuple(np.linalg.norm(affine[:3, :3], axis=0)[::-1].tolist()),
-        orientation=orientation(affine),
+        orientation=orientation_of(affine),
         zeros=float((voxels == 0).all(axis=-1).mean()),
         foreground=(float(low), float(middle), float(high)),
         millilitres=tuple(float((label == value).sum() * voxel) for value in range(1, len(labels))),

@@ -15,8 +15,8 @@ from nnunet_lib.course.figures import (
     draw_slice,
     new_figure,
 )
-from nnunet_lib.course.lessons.data_and_fingerprint import CaseFacts, index_of, orientation
-from nnunet_lib.datasets import Volume
+from nnunet_lib.course.lessons.data_and_fingerprint import CaseFacts, index_of
+from nnunet_lib.datasets import Volume, orientation_of
 
 _MARKERS = {"z": ("o", BLUE), "y": ("^", VERMILION), "x": ("x", GREEN)}
 
@@ -56,7 +56,7 @@ def orientation_figure(volumes: Sequence[Volume], point: np.ndarray) -> Figure:
         across, up = ((index + 0.5) * volume.spacing[axis] for index, axis in ((x, 2), (y, 1)))
         panel.plot(across, up, marker="+", markersize=18, markeredgewidth=2.5, color=VERMILION)
         panel.set(
-            title=f"stored as {orientation(volume.affine)}: voxel [{z}, {y}, {x}]",
+            title=f"stored as {orientation_of(volume.affine)}: voxel [{z}, {y}, {x}]",
             xlabel="third axis of the array, x (mm)",
             ylabel="second axis, y (mm)",
         )

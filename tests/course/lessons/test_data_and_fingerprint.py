@@ -61,7 +61,7 @@ def test_a_point_is_found_again_in_a_scan_stored_otherwise(dataset, tmp_path):
     scan = read_volume([image_of(dataset, 2)])
     for codes in ("LPS", "PIL"):
         turned = read_volume([lesson.turned(image_of(dataset, 2), tmp_path, codes)])
-        assert lesson.orientation(turned.affine) == codes
+        assert lesson.orientation_of(turned.affine) == codes
         index = lesson.index_of(turned, lesson.place_of(scan.affine, (9, 17, 21)))
         assert index != (9, 17, 21)
         assert turned.array[index] == scan.array[9, 17, 21]
