@@ -55,13 +55,13 @@ def _timings(summary: Summary) -> list[Timing]:
         data = Dataset.open(find_dataset(data)).name  # its path would say nothing to others
     rows = []
     for result in summary.results:
-        title, read, practise = opening_of(nbformat.read(result.executed, as_version=4))
+        title, read, try_out = opening_of(nbformat.read(result.executed, as_version=4))
         rows.append(
             Timing(
                 notebook=result.notebook,
                 title=title,
                 read=read,
-                practise=practise,
+                try_out=try_out,
                 seconds=result.seconds,
                 peak_memory=result.peak_memory,
                 profile=summary.profile,

@@ -27,6 +27,7 @@ from nnunet_lib.course.claims import TABLE_HEADS, Claim, audit, collect, table_r
 from nnunet_lib.course.datasets import PHANTOM, find_dataset
 from nnunet_lib.course.output import text_table
 from nnunet_lib.course.pages import export_page
+from nnunet_lib.course.sources import python_path
 from nnunet_lib.deployment.probes import KERNEL
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import write_json, write_text
@@ -135,9 +136,10 @@ def run_course(
     kernel = find_kernel()
     output.mkdir(parents=True, exist_ok=True)
     results, pages = [], frozenset(path.stem for path in paths)
-    for number, path in enumerate(paths, start=1):
-        title = f"[{number}/{len(paths)}] {path.stem}"
-        results.append(_run_notebook(path, output, parameters, kernel, title, pages))
+    with _own_library():
+        for number, path in enumerate(paths, start=1):
+            title = f"[{number}/{len(paths)}] {path.stem}"
+            results.append(_run_notebook(path, output, parameters, kernel, title, pages))
     summary = Summary(profile, dataset, seed, tuple(results))
     summary.save(output)
     return summary
@@ -163,6 +165,20 @@ def find_kernel() -> str:
         f"No Jupyter kernel runs {sys.executable}. Register one with: "
         f"{sys.executable} -m ipykernel install --sys-prefix --name {KERNEL}"
     )
+
+
+@contextmanager
+def _own_library() -> Iterator[None]:
+    """Kernels that are started inside import this very library, wherever their Python has one."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = python_path()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def _find_notebooks(places: Sequence[Path]) -> list[Path]:

@@ -1,5 +1,6 @@
 """The library's own files, as this process found them when it began to load what lessons use."""
 
+import os
 from pathlib import Path
 
 import nnunet_lib
@@ -18,6 +19,12 @@ def stages(root: Path) -> list[Path]:
 def library() -> Path:
     """The folder that the library was imported from."""
     return Path(nnunet_lib.__file__).parent
+
+
+def python_path() -> str:
+    """PYTHONPATH for a process that is to import this very library, and not another checkout's."""
+    inherited = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([str(library().resolve().parent), *filter(None, [inherited])])
 
 
 def _times() -> dict[Path, int]:

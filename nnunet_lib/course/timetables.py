@@ -47,8 +47,8 @@ def timetables(rows: Sequence[Timing]) -> str:
 
 
 def minutes(lesson: Timing) -> int:
-    """To read, to practise, and to wait for the computer, rounded up to five minutes."""
-    exact = lesson.read + lesson.practise + lesson.seconds / 60
+    """To read, to try things out, and to wait for the computer, rounded up to five minutes."""
+    exact = lesson.read + lesson.try_out + lesson.seconds / 60
     return _ROUNDED_TO * math.ceil(exact / _ROUNDED_TO)
 
 

@@ -14,14 +14,15 @@ from nnunet_lib.files import read_json
 
 JSON_FILE, PAGE_FILE = "timings.json", "timings.md"
 _TITLE = re.compile(r"# (?P<title>.+)")
-_MINUTES = re.compile(r"(?P<read>\d+) minutes to read and (?P<practise>\d+) (minutes )?to practise")
+_MINUTES = re.compile(r"(?P<read>\d+) minutes to read and (?P<try_out>\d+) to try things out")
 
 _INTRODUCTION = """\
 # How long the lessons take
 
-Minutes to read and to practise are the authors' estimates, as each lesson's first cell has them. \
-Seconds and memory were measured: the computer's own time for the whole notebook, and the largest \
-sum of resident memory over its processes. Pages of memory that two processes share count twice.
+Minutes to read and to try things out are the authors' estimates, as each lesson's first cell \
+has them; its exercises come on top, and say their own. Seconds and memory were measured: the \
+computer's own time for the whole notebook, and the largest sum of resident memory over its \
+processes. Pages of memory that two processes share count twice.
 """
 _CLOSING = """\
 `python -m nnunet_lib course --record` writes this page and `timings.json` when every lesson has \
@@ -30,7 +31,7 @@ passed. Neither is edited by hand.
 _HEADS = (
     "lesson",
     "minutes to read",
-    "minutes to practise",
+    "minutes to try things out",
     "seconds",
     "peak memory (MiB)",
     "profile",
@@ -49,7 +50,7 @@ class Timing:
         notebook: its file name, without the ending.
         title: its first line.
         read: minutes, as its first cell says.
-        practise: minutes, as its first cell says.
+        try_out: minutes, as its first cell says; without those of its exercises.
         seconds: measured, the kernel's start included.
         peak_memory: MiB, over all processes of its kernel.
         profile: ci, laptop or gpu.
@@ -61,7 +62,7 @@ class Timing:
     notebook: str
     title: str
     read: int
-    practise: int
+    try_out: int
     seconds: float
     peak_memory: float
     profile: str
@@ -71,7 +72,7 @@ class Timing:
 
 
 def opening_of(notebook: Mapping[str, Any]) -> tuple[str, int, int]:
-    """A lesson's title, and its minutes to read and to practise, from its first cell.
+    """A lesson's title, and its minutes to read and to try things out, from its first cell.
 
     Raises:
         InputError: if the cell does not say them.
@@ -81,9 +82,9 @@ def opening_of(notebook: Mapping[str, Any]) -> tuple[str, int, int]:
     if title is None or minutes is None:
         raise InputError(
             "A lesson's first cell begins with its title, and says how long it takes: "
-            '"... 20 minutes to read and 10 to practise".'
+            '"... 20 minutes to read and 10 to try things out".'
         )
-    return title["title"].strip(), int(minutes["read"]), int(minutes["practise"])
+    return title["title"].strip(), int(minutes["read"]), int(minutes["try_out"])
 
 
 def load(folder: Path) -> tuple[Timing, ...]:
@@ -112,7 +113,7 @@ def _row(row: Timing) -> str:
         (
             f"[{row.title}](../notebooks/{row.notebook}.ipynb)",
             str(row.read),
-            str(row.practise),
+            str(row.try_out),
             f"{row.seconds:.0f}",
             f"{row.peak_memory:.0f}",
             row.profile,

@@ -1,7 +1,7 @@
 """How fast this machine trains, predicts and loads, with the library's own functions.
 
-Taught in lesson 09. A step's time runs from one batch to the next: it includes waiting for the
-batch, and in training also for the other processes.
+Lesson 09 says when to use it. A step's time runs from one batch to the next: it includes waiting
+for the batch, and in training also for the other processes.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""From scores of cases to a mean and how far to trust it. Taught in lesson 05."""
+"""From scores of cases to a mean and how far to trust it. Taught in lesson 06."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

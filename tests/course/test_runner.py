@@ -1,6 +1,8 @@
 """The runner runs everything, keeps what failed, and notices what had no effect."""
 
 import json
+import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 
 from nnunet_lib.course import runner
 from nnunet_lib.course.runner import CourseError, Summary, find_kernel, run_course
+from nnunet_lib.course.sources import library
 from nnunet_lib.errors import InputError
 
 PARAMETERS = "PROFILE = 'ci'\nDATASET = 'phantom'\nSEED = 0\n"
@@ -225,6 +228,19 @@ def test_a_kernel_of_another_python_is_never_used(monkeypatch):
     monkeypatch.setattr(KernelSpecManager, "get_kernel_spec", elsewhere)
     with pytest.raises(InputError, match="ipykernel install"):
         find_kernel()
+
+
+@pytest.mark.slow
+def test_notebooks_import_the_library_that_runs_them_and_not_an_installed_one(tmp_path):
+    shutil.copytree(library(), tmp_path / "nnunet_lib")
+    write(tmp_path / "00.ipynb", "import nnunet_lib; print(nnunet_lib.__file__)", parameters="")
+    program = (
+        "from pathlib import Path; from nnunet_lib.course.runner import run_course;"
+        "run_course([Path('00.ipynb')], Path('out'), 'ci', 'phantom', 0)"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True)
+    executed = (tmp_path / "out/00.ipynb").read_text()
+    assert str(tmp_path / "nnunet_lib/__init__.py") in executed
 
 
 def test_the_summary_passes_only_if_all_notebooks_do():

@@ -10,11 +10,11 @@ from nnunet_lib.course.timings import Timing
 from nnunet_lib.errors import InputError
 
 
-def lesson(number, read=20, practise=10, seconds=61.0, profile="ci"):
+def lesson(number, read=20, try_out=10, seconds=61.0, profile="ci"):
     notebook = f"{number:02d}_name"
     title = f"{number:02d} Name"
     return Timing(
-        notebook, title, read, practise, seconds, 900.0, profile, "phantom", "2 cores", "2024-05-01"
+        notebook, title, read, try_out, seconds, 900.0, profile, "phantom", "2 cores", "2024-05-01"
     )
 
 
@@ -37,8 +37,8 @@ def clock(text):
 
 
 def test_a_lesson_takes_what_it_says_and_what_was_measured_in_steps_of_five_minutes():
-    assert minutes(lesson(0, read=20, practise=10, seconds=61)) == 35
-    assert minutes(lesson(0, read=20, practise=9, seconds=60)) == 30
+    assert minutes(lesson(0, read=20, try_out=10, seconds=61)) == 35
+    assert minutes(lesson(0, read=20, try_out=9, seconds=60)) == 30
 
 
 def test_each_day_begins_at_nine_and_has_no_gap_and_no_overlap():

@@ -15,7 +15,7 @@ from nnunet_lib.errors import InputError
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 OPENING = (
-    "# 03 A lesson: of things\n\n**Time:** about 25 minutes to read and 15 to practise. The rest."
+    "# 03 A lesson: of things\n\n**Time:** about 25 minutes to read and 15 to try things out. More."
 )
 
 
@@ -68,7 +68,7 @@ def test_a_run_is_recorded_lesson_by_lesson(summary, docs):
     written = recording.record(summary, docs)
     first, second = timings.load(docs)
     assert (first.notebook, first.title) == ("03_of_things", "03 A lesson: of things")
-    assert (first.read, first.practise, first.seconds, first.peak_memory) == (25, 15, 61.2, 1234.5)
+    assert (first.read, first.try_out, first.seconds, first.peak_memory) == (25, 15, 61.2, 1234.5)
     assert second.notebook == "04_of_more"
     text = written.read_text()
     row = cells(text)[0]
@@ -117,7 +117,8 @@ def test_without_a_checkout_there_is_nowhere_to_record(summary, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "opening", ["03 without a heading, 5 minutes to read and 5 to practise", "# 03 without minutes"]
+    "opening",
+    ["03 without a heading, 5 minutes to read and 5 to try things out", "# 03 without minutes"],
 )
 def test_a_first_cell_that_does_not_say_its_minutes_is_refused(opening):
     cell = nbformat.v4.new_markdown_cell(opening)

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from papermill.cli import papermill as papermill_command
 
 from nnunet_lib.course.claims import audit
+from nnunet_lib.course.exercises.notebooks import facts_of
 from nnunet_lib.course.timings import opening_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,12 +68,25 @@ def test_its_kernel_is_the_course_s(notebook):
 def test_its_first_cell_says_what_it_teaches_needs_and_takes(path, notebook):
     opening = notebook.cells[0]
     assert opening.cell_type == "markdown"
-    title, read, practise = opening_of(notebook)
+    title, read, try_out = opening_of(notebook)
     assert title.startswith(f"{path.stem[:2]} ")
     assert 5 <= read <= 90
-    assert 5 <= practise <= 90
+    assert 5 <= try_out <= 90
     assert "**You need**" in opening.source  # prerequisites
     assert "](../docs/timings.md)" in opening.source
+
+
+def test_it_says_how_many_exercises_it_has_and_how_long_they_take(path, notebook):
+    exercises = ROOT / "exercises" / path.stem
+    if not exercises.exists():
+        assert path.stem.startswith("00")  # the only one without any
+        return
+    tasks = facts_of(exercises)
+    number = ("no", "one", "two", "three", "four", "five", "six")[len(tasks)]
+    minutes = sum(task.minutes for task in tasks)
+    told = re.search(r"\*\*Practise:.*\[(\w+) exerc\S+ about (\d+)", notebook.cells[-1].source)
+    assert told
+    assert told.groups() == (number, str(minutes))
 
 
 def test_its_objectives_and_claims_carry_its_own_number(path, notebook):

@@ -19,7 +19,6 @@ from typing import IO, Any, NoReturn
 
 import numpy as np
 
-import nnunet_lib
 from nnunet_lib.course.exercises.exercise import (
     Exercise,
     find_exercise,
@@ -27,6 +26,7 @@ from nnunet_lib.course.exercises.exercise import (
 )
 from nnunet_lib.course.exercises.judging import Verdict, judge
 from nnunet_lib.course.exercises.sandbox import run_apart
+from nnunet_lib.course.sources import python_path
 from nnunet_lib.errors import InputError
 
 _SECONDS_TO_END = 5.0
@@ -106,13 +106,11 @@ def _environment() -> dict[str, str]:
 
     A fork takes no threads along.
     """
-    here = str(Path(nnunet_lib.__file__).resolve().parents[1])
-    paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return {
         **os.environ,
         **one,
-        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONPATH": python_path(),
         "CUDA_VISIBLE_DEVICES": "-1",
         "MPLBACKEND": "agg",
     }

@@ -556,7 +556,7 @@ def speed_up(size: int, step: float, exchange: float) -> float:
 
 @dataclass(frozen=True)
 class Published:
-    """Training of the 3D network for brain tumours on A100 GPUs in mixed precision.
+    """Training of the 3D network for brain tumours on A100 GPUs.
 
     Source: NVIDIA/DeepLearningExamples, TensorFlow2/Segmentation/nnUNet, README of April 2024.
 
@@ -591,10 +591,15 @@ class Published:
 PUBLISHED_GPUS = 8
 PUBLISHED_BYTES = 31_192_868 * _FLOAT
 """Of that network's gradients in float32."""
-PUBLISHED = (
+PUBLISHED = (  # in mixed precision
     Published(batch=1, one=27.02, eight=186.84, weak_scaling=7.24),
     Published(batch=2, one=29.3, eight=219.34, weak_scaling=7.77),
     Published(batch=4, one=31.87, eight=244.01, weak_scaling=7.76),
+)
+PUBLISHED_TF32 = (
+    Published(batch=1, one=11.63, eight=91.11, weak_scaling=7.83),
+    Published(batch=2, one=11.81, eight=92.91, weak_scaling=7.87),
+    Published(batch=4, one=12.17, eight=96.52, weak_scaling=7.93),
 )
 
 
@@ -602,3 +607,8 @@ def prediction_error(entries: Sequence[Published], exchange: float) -> float:
     """The largest relative error of eight GPUs' predicted throughput, if T is `exchange`."""
     predicted = [speed_up(PUBLISHED_GPUS, each.step, exchange) * each.one for each in entries]
     return max(abs(guess / each.eight - 1) for guess, each in zip(predicted, entries, strict=True))
+
+
+def exchange_ratio(entries: Sequence[Published], others: Sequence[Published]) -> float:
+    """The largest ratio of what eight GPUs lengthen a step by, entry by entry."""
+    return max(a.exchange / b.exchange for a, b in zip(entries, others, strict=True))

@@ -180,8 +180,8 @@ class PlannerExplorer:
         return (
             f"Nine panels with the patch drawn over the median case of {self.first}, in "
             "millimetres: a row for each thickness of slices, a column for each memory. From left "
-            "to right the patch grows; from top to bottom, with thicker slices, it covers more of "
-            "the case."
+            "to right the patch grows until it is the whole case; from top to bottom, with "
+            "thicker slices, it covers more of the case."
         )
 
 

@@ -167,6 +167,15 @@ def test_published_figures_are_those_that_the_text_tells():
     two = lesson.PUBLISHED[1]
     assert (two.weak_scaling, round(two.scaling, 2)) == (7.77, 7.49)
     assert all(abs(entry.scaling - entry.weak_scaling) > 0.1 for entry in lesson.PUBLISHED)
+    assert all(abs(entry.scaling - entry.weak_scaling) < 0.01 for entry in lesson.PUBLISHED_TF32)
+
+
+def test_longer_steps_of_the_same_network_are_lengthened_less():
+    pairs = list(zip(lesson.PUBLISHED_TF32, lesson.PUBLISHED, strict=True))
+    assert all(slow.step > 2 * quick.step for slow, quick in pairs)
+    ratios = [slow.exchange / quick.exchange for slow, quick in pairs]
+    assert [round(ratio, 1) for ratio in ratios] == [0.3, 0.6, 0.5]
+    assert lesson.exchange_ratio(lesson.PUBLISHED_TF32, lesson.PUBLISHED) == max(ratios)
 
 
 # What needs no ranks ---------------------------------------------------------------------------
