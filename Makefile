@@ -193,7 +193,8 @@ lab: env ## open JupyterLab on the lessons (PORT=8888, BROWSER=no)
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 		--MultiKernelManager.default_kernel_name=nnunet-course
 
-exercises: env ## make each lesson's exercise.ipynb from its solution.ipynb
+# Not in the list of commands: it is for whoever writes lessons, and learners' answers live there.
+exercises: env
 	@$(VPYTHON) -m nnunet_lib.course.exercises.notebooks exercises/[0-9][0-9]_*
 
 # Against other software ---------------------------------------------------------------------------

@@ -20,6 +20,14 @@ def millilitres(label, affine, value):
     return np.count_nonzero(label == value) * sx * sy * sz / 1000
 
 
+# %% 01.millilitres | mistake: diagonal with its sign
+import numpy as np
+
+
+def millilitres(label, affine, value):
+    return (label == value).sum() * np.prod(np.diag(affine)[:3]) / 1000
+
+
 # %% 01.millilitres | mistake: rows
 import numpy as np
 
@@ -60,6 +68,29 @@ def faults(description, files):
         image, label = files[case["image"]], files[case["label"]]
         if label["shape"] != image["shape"]:
             found[case["label"]] = "shape"
+    return found
+
+
+# %% 01.faults | mistake: the last fault
+import numpy as np
+
+
+def faults(description, files):
+    found = {}
+    for case in description["training"]:
+        image, label = files.get(case["image"]), files.get(case["label"])
+        if image is None:
+            found[case["image"]] = "missing"
+        if label is None:
+            found[case["label"]] = "missing"
+        if image is None or label is None:
+            continue
+        if image["shape"] != label["shape"]:
+            found[case["label"]] = "shape"
+        if np.abs(image["affine"] - label["affine"]).max() > 0.01:
+            found[case["label"]] = "affine"
+        if any(value not in description["labels"].values() for value in label["values"]):
+            found[case["label"]] = "values"
     return found
 
 

@@ -25,11 +25,14 @@ def random_affine(rng):
 
 
 def draw_structures(rng):
+    """Every second scan is mirrored, and the first has a diagonal of negative product."""
     calls = []
-    for call in range(CALLS):
+    while len(calls) < CALLS:
         affine = random_affine(rng)
-        if (np.linalg.det(affine) < 0) != (call % 2 == 0):  # every second is mirrored
+        if (np.linalg.det(affine) < 0) != (len(calls) % 2 == 0):
             affine[:3, 0] *= -1
+        if not calls and np.prod(np.diag(affine)) > 0:
+            continue
         label = rng.integers(0, 3, rng.integers(4, 9, 3)).astype(np.uint8)
         calls.append({"label": label, "affine": affine, "value": int(rng.integers(1, 3))})
     return calls
@@ -65,6 +68,14 @@ MILLILITRES = Exercise(
             "whole columns: these scans are turned.",
             gives=lambda label, affine, value: (
                 count(label, value) * abs(np.prod(np.diag(affine)[:3])) / 1000
+            ),
+        ),
+        Mistake(
+            "diagonal with its sign",
+            "The diagonal holds the spacing only while i, j, k run along x, y, z. Look at the "
+            "whole columns: these scans are turned. And a volume is never negative.",
+            gives=lambda label, affine, value: (
+                count(label, value) * np.prod(np.diag(affine)[:3]) / 1000
             ),
         ),
         Mistake(
@@ -195,6 +206,19 @@ def first_fault(description, files):
     return {first: found[first]}
 
 
+def last_fault(description, files):
+    """Each file's last fault in the list of the task, where shapes agree enough to compare."""
+    found, known = all_faults(description, files), set(description["labels"].values())
+    for case in description["training"]:
+        if set(case.values()) <= files.keys():
+            image, label = files[case["image"]], files[case["label"]]
+            if not all_near(image["affine"], label["affine"]):
+                found[case["label"]] = "affine"
+            if set(label["values"]) - known:
+                found[case["label"]] = "values"
+    return found
+
+
 def path_by_path(found, description):
     """What is said of each path, so that the first that differs can be named."""
     if not isinstance(found, dict):
@@ -311,6 +335,12 @@ FAULTS = Exercise(
             "Only the first fault is reported. Whoever mends a dataset wants all of them at once: "
             "return after the loop, not inside of it.",
             gives=told(first_fault),
+        ),
+        Mistake(
+            "the last fault",
+            "Where a file has several faults you give the last of them, since a later `if` "
+            "replaces what an earlier one noted. The first in the list is asked for: `elif`.",
+            gives=told(last_fault),
         ),
         Mistake(
             "labels counted",

@@ -504,6 +504,13 @@ def zoomed(values, shape, order=1):
     return zoom(values.astype(float), factors, order=order, mode="nearest", grid_mode=True)
 
 
+def of_bools(label, shape):
+    """SciPy gives a bool for a bool, and so cuts every share below 1 off."""
+    values, factors = np.unique(label), np.divide(shape, label.shape)
+    masks = [zoom(label == v, factors, order=1, mode="nearest", grid_mode=True) for v in values]
+    return values[np.argmax(masks, axis=0)]
+
+
 def without_background(label, shape):
     values = np.unique(label)[1:]
     return values[np.argmax([zoomed(label == value, shape) for value in values], axis=0)]
@@ -550,6 +557,12 @@ LABELS = Exercise(
             "background left out",
             "The background competes as well: where it has the largest share, no structure wins.",
             gives=without_background,
+        ),
+        Mistake(
+            "shares of bools",
+            "You resample `label == value` as it is. It is bool, and SciPy gives a bool back, "
+            "which knows no half: make numbers of it first, with .astype(float).",
+            gives=of_bools,
         ),
         Mistake(
             "cut off",

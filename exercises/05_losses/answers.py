@@ -32,6 +32,36 @@ def cross_entropy(logits, labels):
     return -np.mean(log_p[np.arange(len(labels)), labels])
 
 
+# %% 05.entropy | mistake: sum along the wrong axis
+import numpy as np
+
+
+def cross_entropy(logits, labels):
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=0))
+    return -np.mean(log_p[np.arange(len(labels)), labels])
+
+
+# %% 05.entropy | mistake: sign
+import numpy as np
+
+
+def cross_entropy(logits, labels):
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return np.mean(log_p[np.arange(len(labels)), labels])
+
+
+# %% 05.entropy | mistake: sum added
+import numpy as np
+
+
+def cross_entropy(logits, labels):
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    log_p = shifted + np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return -np.mean(log_p[np.arange(len(labels)), labels])
+
+
 # %% 05.entropy | mistake: over everything
 import numpy as np
 
@@ -628,6 +658,20 @@ def scores(prediction, truth, spacing, tolerance):
     dice = 2 * (prediction & truth).sum() / (prediction.sum() + truth.sum())
     hd95 = max(np.percentile(there, 95), np.percentile(back, 95))
     return dice, hd95, np.mean(np.concatenate([there, back]) <= tolerance)
+
+
+# %% 05.scores | mistake: below the tolerance
+import numpy as np
+from scipy import ndimage
+
+
+def scores(prediction, truth, spacing, tolerance):
+    one, other = (mask & ~ndimage.binary_erosion(mask) for mask in (prediction, truth))
+    there = ndimage.distance_transform_edt(~other, sampling=spacing)[one]
+    back = ndimage.distance_transform_edt(~one, sampling=spacing)[other]
+    dice = 2 * (prediction & truth).sum() / (prediction.sum() + truth.sum())
+    hd95 = max(np.percentile(there, 95), np.percentile(back, 95))
+    return dice, hd95, (np.concatenate([there, back]) < tolerance).mean()
 
 
 # %% 05.scores | mistake: mean of shares

@@ -94,6 +94,17 @@ def shifted_by_mean(logits):
         return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
+def sum_added(logits):
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted + np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def summed_over_voxels(logits):
+    with np.errstate(all="ignore"):
+        shifted = logits - logits.max(axis=-1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=0))
+
+
 def of_log_p(log_p):
     """What the rest of the function makes of wrong logarithms."""
 
@@ -179,6 +190,24 @@ ENTROPY = Exercise(
             "You sum over the voxels. The probabilities of one voxel's *classes* sum to 1: along "
             "which axis do they lie?",
             gives=of_log_p(lambda logits: log_softmax(logits, axis=0)),
+        ),
+        Mistake(
+            "sum along the wrong axis",
+            "You subtract each voxel's largest logit, which is right, and sum over the voxels. "
+            "The probabilities of one voxel's *classes* sum to 1: along which axis do they lie?",
+            gives=of_log_p(summed_over_voxels),
+        ),
+        Mistake(
+            "sign",
+            "These are the right numbers with a minus. A logarithm of a probability is below 0; "
+            "the formula has a minus before it.",
+            gives=lambda logits, labels: -surprise(logits, labels),
+        ),
+        Mistake(
+            "sum added",
+            "You add the logarithm of the sum to the logits. The softmax *divides* by the sum: "
+            "what does a logarithm make of a division?",
+            gives=of_log_p(sum_added),
         ),
         Mistake(
             "over everything",
@@ -555,6 +584,7 @@ def draw_masks(rng):
     """Two blobs on voxels whose axes differ, one of them with a rod far off; no distance ties.
 
     The rod is the prediction's and the truth's in turn, so that each direction is the larger once.
+    Last, voxels of 1 mm and that tolerance: there many distances are just as large, and exact.
     """
     calls = []
     while len(calls) < CALLS:
@@ -570,7 +600,7 @@ def draw_masks(rng):
         distances = np.concatenate(distances_of(prediction, truth, spacing))
         if np.abs(distances - tolerance).min() > 1e-3:
             calls.append(inputs | {"tolerance": tolerance})
-    return calls
+    return [*calls, inputs | {"spacing": [1.0, 1.0, 1.0], "tolerance": 1.0}]
 
 
 def blob(rng, shape):
@@ -694,6 +724,12 @@ SCORES = Exercise(
             "Dice is right. Erosion keeps the *inside* of a mask, and takes its surface away. You "
             "want the voxels that it takes.",
             gives=scored(surface=ndimage.binary_erosion),
+        ),
+        Mistake(
+            "below the tolerance",
+            "Dice and HD95 are right. For surface Dice a distance that is just the tolerance is "
+            "near as well: at most, not below. With voxels of 1 mm many are just 1 mm.",
+            gives=scored(near=lambda there, back, t: np.mean(np.concatenate([there, back]) < t)),
         ),
         Mistake(
             "mean of shares",

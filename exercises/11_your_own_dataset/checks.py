@@ -620,6 +620,13 @@ def by_place(labels, padding, factors, corner, shape, margin=None):
     return np.where(there, labels[np.ix_(*axes)], 0)
 
 
+def cut_at_minus_nothing(labels, padding, factors, corner, shape):
+    """What `padding_before:-padding_behind` keeps: nothing at all, where nothing was put behind."""
+    if any(behind == 0 for _, behind in padding):
+        return np.zeros(shape, labels.dtype)
+    return by_place(labels, padding, factors, corner, shape)
+
+
 PASTE = Exercise(
     function="paste",
     draw=draw_pasted,
@@ -658,6 +665,12 @@ PASTE = Exercise(
             "padding left",
             "You leave the padding in. What was put around the image has no place in the scan.",
             gives=lambda **inputs: by_place(**inputs, margin=lambda pair, factor: (0, 0)),
+        ),
+        Mistake(
+            "cut at minus nothing",
+            "With padding you are right. Where nothing was put behind, `[before:-behind]` is "
+            "`[0:-0]`, which is empty. Write the end as a place: the size less what is behind.",
+            gives=cut_at_minus_nothing,
         ),
         Mistake(
             "same margin at both ends",

@@ -29,8 +29,15 @@ def resolve_dataset(name: str, profile: Profile, seed: int = 0) -> Dataset:
         seed: chooses the phantom, and which cases are used of a larger dataset.
 
     Raises:
-        InputError: if there is no such dataset, or if it is not valid.
+        InputError: if there is no such dataset, if it is not valid, or if a parameter is of
+            another kind.
     """
+    if not isinstance(name, str):
+        raise InputError(
+            f"DATASET is {name!r}: must be text, in quotes. In papermill: -r DATASET {name}."
+        )
+    if type(seed) is not int or seed < 0:
+        raise InputError(f"SEED is {seed!r}: must be a whole number of at least 0.")
     root = _phantom(profile.phantom_cases, seed) if name == PHANTOM else find_dataset(name)
     dataset = Dataset.open(root)
     chosen = random.Random(seed).sample(dataset.training, min(profile.cases, len(dataset.training)))

@@ -52,6 +52,18 @@ def test_a_name_is_looked_for_in_the_checkout_s_data_folder(tmp_path, monkeypatc
     assert datasets.resolve_dataset("Heads", SMALL).training == made.training
 
 
+@pytest.mark.parametrize("seed", [-1, 1.5, "7", None, True])
+@pytest.mark.parametrize("name", ["phantom", "elsewhere"])
+def test_a_seed_that_is_none_is_refused(name, seed):
+    with pytest.raises(InputError, match=f"SEED is {seed!r}: must be a whole number"):
+        datasets.resolve_dataset(name, SMALL, seed)
+
+
+def test_a_dataset_named_by_a_number_is_asked_for_as_text():
+    with pytest.raises(InputError, match="-r DATASET 4"):
+        datasets.resolve_dataset(4, SMALL)
+
+
 def test_a_missing_dataset_is_explained():
     with pytest.raises(InputError, match=r"'nowhere'.*no dataset\.json.*MSD layout"):
         datasets.resolve_dataset("nowhere", SMALL)

@@ -124,9 +124,14 @@ def _checked(name: str, lesson: str, cells: dict[str, str], seed: int) -> Iterat
     """The grade of each exercise of one lesson."""
     folder = folder_of(lesson)
     with Checker(folder) as checker:
-        for exercise in load_exercises(folder):
+        exercises = load_exercises(folder)
+        for exercise in sorted(set(cells) - set(exercises)):
+            if exercise.startswith(lesson):
+                yield Grade(name, exercise, message="This lesson has no exercise of that name.")
+        for exercise in exercises:
             if exercise not in cells:
-                yield Grade(name, exercise, message="This exercise is not in the notebook.")
+                line = f"# exercise {exercise}"
+                yield Grade(name, exercise, message=f"No cell begins with the line {line}.")
                 continue
             try:
                 verdict = checker.check(exercise, cells[exercise], seed)

@@ -166,12 +166,28 @@ def as_text(notebook: Any) -> str:
     return str(nbformat.writes(notebook, indent=1)) + "\n"
 
 
+def _require_not_run(path: Path) -> None:
+    if path.exists() and any(cell.get("execution_count") for cell in read_notebook(path).cells):
+        raise InputError(
+            f"{path}: has been run, so that it may hold answers. Move or remove it first."
+        )
+
+
 def generate(folders: Sequence[Path]) -> None:
-    """Write each folder's exercise.ipynb anew."""
+    """Write each folder's exercise.ipynb anew.
+
+    Raises:
+        InputError: if one of them was run since, so that it may hold a learner's answers.
+    """
+    for folder in folders:
+        _require_not_run(folder / EXERCISE)
     for folder in folders:
         notebook = exercise_from(read_notebook(folder / SOLUTION))
         write_text(folder / EXERCISE, as_text(notebook))
 
 
 if __name__ == "__main__":
-    generate([Path(argument) for argument in sys.argv[1:]])
+    try:
+        generate([Path(argument) for argument in sys.argv[1:]])
+    except InputError as refused:
+        raise SystemExit(str(refused)) from None

@@ -8,6 +8,7 @@ answer, so that many can be checked in little time. Its own code never runs a le
 """
 
 import json
+import operator
 import os
 import signal
 import subprocess
@@ -60,9 +61,13 @@ class Checker:
             InputError: if there is no such exercise, the seed is negative, or the checks
                 themselves do not work.
         """
+        try:
+            seed = operator.index(seed)  # NumPy's whole numbers, too
+        except TypeError:
+            raise InputError(f"seed {seed!r}: must be a whole number.") from None
         if seed < 0:
             raise InputError(f"seed {seed}: must be at least 0.")
-        job = {"exercise": identifier, "source": source, "seed": int(seed)}  # NumPy's, too
+        job = {"exercise": identifier, "source": source, "seed": seed}
         reply = self._ask(json.dumps(job))
         if "refused" in reply:
             raise InputError(reply["refused"])

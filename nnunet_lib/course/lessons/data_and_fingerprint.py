@@ -469,12 +469,12 @@ class CaseFacts:
 
 
 def case_facts(case: Case, labels: Sequence[str]) -> CaseFacts:
-    """Read one case anew; structures that the case does not have get 0 ml."""
+    """Read one case anew; structures that it does not have get 0 ml, and intensities NaN."""
     images, voxels, label = _with_nibabel(case)  # voxels (i, j, k, channel)
     affine = images[0].affine
     voxel = abs(float(np.linalg.det(affine[:3, :3]))) / 1000  # ml
     inside = voxels[label > 0, 0]
-    low, middle, high = np.percentile(inside, (0.5, 50, 99.5)) if inside.size else (0.0, 0.0, 0.0)
+    low, middle, high = np.percentile(inside, (0.5, 50, 99.5)) if inside.size else (math.nan,) * 3
     return CaseFacts(
         identifier=case.identifier,
         shape=voxels.shape[2::-1],

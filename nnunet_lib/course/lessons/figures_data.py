@@ -73,7 +73,7 @@ def cases_figure(facts: Sequence[CaseFacts]) -> Figure:
     percentiles = "0.5th to 99.5th percentile"
     right.vlines(range(len(facts)), low, high, color=BLUE, linewidth=3, label=percentiles)
     right.plot(middle, "o", color=VERMILION, markersize=4, label="median")
-    if low.min() > 0:
+    if np.nanmin(low) > 0:
         right.set_yscale("log")
     left.set(title="distance of neighbouring voxels", ylabel="mm")
     left.set_ylim(0, 1.1 * max(max(f.spacing) for f in facts))
@@ -81,6 +81,6 @@ def cases_figure(facts: Sequence[CaseFacts]) -> Figure:
     for panel in (left, right):
         panel.set_xlabel("case, in the dataset's order")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        panel.legend()
+        panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
         panel.grid(alpha=0.3)
     return figure

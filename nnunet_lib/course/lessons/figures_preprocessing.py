@@ -12,6 +12,7 @@ from nnunet_lib.course.figures import (
     BLUE,
     GREEN,
     ORANGE,
+    PLANES,
     SKY_BLUE,
     VERMILION,
     add_legend,
@@ -20,7 +21,7 @@ from nnunet_lib.course.figures import (
     new_figure,
 )
 from nnunet_lib.datasets import Box, Volume
-from nnunet_lib.preprocessing import PreprocessedCase, resample_image, resample_logits
+from nnunet_lib.preprocessing import Geometry, PreprocessedCase, resample_image, resample_logits
 
 _FINER = 20  # how many points a curve has for each voxel
 
@@ -62,7 +63,7 @@ def normalisation_figure(
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.grid(alpha=0.3)
     left, right = axes[0]
-    if np.min(before) > 0:
+    if np.nanmin(before) > 0:  # NaN: a case without structures
         left.set_yscale("log")
     left.set(title="as stored", ylabel="intensity, no unit")
     right.set(title="normalised", ylabel="standard deviations from the mean")
@@ -100,18 +101,20 @@ def interpolation_figure(line: np.ndarray, spacing: float) -> Figure:
 def labels_figure(
     panels: Sequence[tuple[str, np.ndarray, Sequence[float]]], names: Sequence[str]
 ) -> Figure:
-    """Label maps filled with colour, the slice with most structure of each.
+    """Label maps of one place filled with colour, at the depth where the first has most structure.
 
     Args:
-        panels: (title, labels (z, y, x), millimetres (z, y, x)) each.
+        panels: (title, labels (z, y, x), millimetres (z, y, x)) each, all of one box.
         names: of the label values 0, 1, 2.
     """
     colours = ("#E8E8E8", VERMILION, SKY_BLUE)
     figure, axes = new_figure(1, len(panels), (3.6, 4.0))
+    first = panels[0][1]
+    depth = (busiest_slice(first, 0) + 0.5) / first.shape[0]  # a share of the box
     for panel, (title, label, spacing) in zip(axes[0], panels, strict=True):
         height, width = (label.shape[axis] * spacing[axis] for axis in (1, 2))
         panel.imshow(
-            label[busiest_slice(label, 0)],
+            label[int(depth * label.shape[0])],
             cmap=ListedColormap(colours),
             vmin=-0.5,
             vmax=2.5,
@@ -128,7 +131,7 @@ def labels_figure(
 def before_and_after_figure(
     volume: Volume, label: np.ndarray, case: PreprocessedCase, labels: Sequence[str]
 ) -> Figure:
-    """A slice of the scan as read and one of the same case preprocessed, outlined.
+    """A slice of the scan as read and the same one of the case preprocessed, outlined.
 
     Args:
         volume: as read.
@@ -138,18 +141,28 @@ def before_and_after_figure(
     """
     figure, axes = new_figure(1, 2, (4.4, 4.9))
     left, right = axes[0]
-    draw_slice(left, volume.array[..., 0], volume.spacing, label)
     geometry = case.geometry
+    across = geometry.axis_order[0]
+    index = busiest_slice(label, across)
+    draw_slice(left, volume.array[..., 0], volume.spacing, label, list(PLANES)[across], index)
     shapes = zip(geometry.resampled_shape, geometry.cropped_shape, strict=True)
     spacing = [
         old * s / new for (new, old), s in zip(shapes, geometry.cropped_spacing, strict=True)
     ]
-    draw_slice(right, case.image[..., 0], spacing, case.label)
+    index = preprocessed_slice(index, geometry)
+    draw_slice(right, case.image[..., 0], spacing, case.label, index=index)
     left.set_title(f"as read: {' × '.join(map(str, volume.array.shape[:3]))} voxels")
     right.set_title(f"preprocessed: {' × '.join(map(str, case.image.shape[:3]))} voxels")
     right.set(xlabel="third axis (mm)", ylabel="second axis (mm)")
     add_legend(figure, labels)
     return figure
+
+
+def preprocessed_slice(index: int, geometry: Geometry) -> int:
+    """Where a slice of the scan as read lies in the preprocessed case, along its first axis."""
+    start, stop = geometry.box[geometry.axis_order[0]]
+    depth = (index + 0.5 - start) / (stop - start)  # a share of the box
+    return geometry.padding[0][0] + int(depth * geometry.resampled_shape[0])
 
 
 def ct_figure(image: np.ndarray, label: np.ndarray, lower: float, upper: float) -> Figure:

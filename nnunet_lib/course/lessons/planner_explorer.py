@@ -123,6 +123,7 @@ class PlannerExplorer:
             return
         figure, axes = new_figure(1, 1, (5.0, 4.0))
         self._draw(axes[0, 0], question, plan)
+        _name_rectangles(figure, axes[0, 0])
         text = f"{self._what(plan, question)} The patch is drawn over the median case."
         table = html_table(_HEADS, [self._row(question, plan)])
         reasons = "".join(f"<li>{reason}</li>" for reason in plan.reasons)
@@ -142,8 +143,7 @@ class PlannerExplorer:
             panel.set_xlabel("")
         for panel in axes[:, 1:].flat:
             panel.set_ylabel("")
-        handles, names = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
+        _name_rectangles(figure, axes[0, 0])
         return figure
 
     def _draw(self, panel: Axes, question: Question, plan: Plan) -> None:
@@ -183,6 +183,12 @@ class PlannerExplorer:
             "to right the patch grows until it is the whole case; from top to bottom, with "
             "thicker slices, it covers more of the case."
         )
+
+
+def _name_rectangles(figure: Figure, panel: Axes) -> None:
+    """A legend below the figure, of what one of its panels shows."""
+    handles, names = panel.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
 
 
 def _rectangle(

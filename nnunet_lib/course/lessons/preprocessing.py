@@ -128,10 +128,11 @@ def foreground_ranges(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Percentiles 0.5, 50 and 99.5 inside the structures, before and after normalisation.
 
-    Of the first channel. A case without structures gives those of the whole scan.
+    Of the first channel. NaN for a case without structures.
     """
-    channel, mask = volume.array[..., 0], nonzero_mask(volume.array)
-    inside = label > 0 if (label > 0).any() else mask
+    channel, mask, inside = volume.array[..., 0], nonzero_mask(volume.array), label > 0
+    if not inside.any():
+        return (math.nan,) * 3, (math.nan,) * 3
     box = box_slices(bounding_box(mask))
     after = normalise(channel[box], mask[box], plan.normalisation[0])[0]
     before_and_after = (channel[inside], after[inside[box]])

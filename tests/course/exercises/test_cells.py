@@ -97,6 +97,13 @@ def test_a_negative_seed_is_refused_in_words(ran, shown, seed):
     assert f"seed {seed}: must be at least 0" in plain(shown)[0]
 
 
+@pytest.mark.parametrize("seed", ["a", 1.5, [3]])
+def test_a_seed_that_is_no_whole_number_is_refused_in_words(ran, shown, seed):
+    ran.append(RIGHT)
+    cells.check("77.mean", seed=seed)
+    assert f"seed {seed!r}: must be a whole number" in plain(shown)[0]
+
+
 @pytest.mark.parametrize("record", [{"tries": "two"}, {"solved": 1}, {"other": 1}, [], None])
 def test_a_damaged_record_counts_as_none(work, record):
     (work / "exercises").mkdir(parents=True)

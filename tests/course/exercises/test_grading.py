@@ -70,7 +70,11 @@ def test_each_notebook_has_a_line_an_exercise_and_a_broken_one_a_line_too(classr
     assert "Divide, too." in table["bob.ipynb"]["message"]
     assert "more than 2 seconds" in table["cleo.ipynb"]["message"]
     assert "no cell that begins" in table["dan.ipynb"]["message"]
-    assert "not in the notebook" in table["eve.ipynb"]["message"]
+    assert "No cell begins with the line # exercise 77.mean" in table["eve.ipynb"]["message"]
+    eve = {
+        row["exercise"]: row["message"] for row in rows(output) if row["notebook"] == "eve.ipynb"
+    }
+    assert "no exercise of that name" in eve["77.median"]
     assert "There is no exercise" in table["finn.ipynb"]["message"]
     assert "is no notebook" in table["gus.ipynb"]["message"]
     assert table["gus.ipynb"]["exercise"] == ""

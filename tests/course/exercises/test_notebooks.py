@@ -6,10 +6,12 @@ import nbformat
 import pytest
 
 from nnunet_lib.course.exercises.notebooks import (
+    EXERCISE,
     Facts,
     as_text,
     exercise_from,
     facts_of,
+    generate,
     marked,
     marked_cells,
     read_notebook,
@@ -57,6 +59,21 @@ def test_the_exercise_leaves_out_marks_solutions_and_tagged_cells(lesson):
     cells = nbformat.reads(made, as_version=4).cells
     assert [cell.id for cell in cells] == ["task", "mean"]
     assert cells[1].source == stub_of(lesson, "77.mean")
+
+
+def test_answers_are_not_written_over(lesson, tmp_path):
+    folder = shutil.copytree(lesson, tmp_path / "77_small")
+    answered = read_notebook(folder / EXERCISE)
+    answered.cells[1].source, answered.cells[1].execution_count = "mean = max  # mine", 3
+    nbformat.write(answered, folder / EXERCISE)
+    before = (folder / EXERCISE).read_bytes()
+    with pytest.raises(InputError, match=r"exercise.ipynb: has been run"):
+        generate([folder])
+    assert (folder / EXERCISE).read_bytes() == before
+    answered.cells[1].execution_count = None
+    nbformat.write(answered, folder / EXERCISE)
+    generate([folder])
+    assert (folder / EXERCISE).read_bytes() == (lesson / EXERCISE).read_bytes()
 
 
 @pytest.mark.parametrize(

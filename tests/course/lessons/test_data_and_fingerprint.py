@@ -1,5 +1,6 @@
 """Lesson 01's claims fail when the library is broken in the way that they speak of."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -269,5 +270,9 @@ def test_figures_draw_millimetres_and_mark_the_point(dataset, tmp_path):
 def test_cases_are_drawn_on_a_logarithmic_axis_unless_they_go_below_zero(dataset):
     facts = [lesson.case_facts(case, dataset.labels) for case in dataset.training]
     assert figures_data.cases_figure(facts).axes[1].get_yscale() == "log"
+    empty = replace(facts[0], foreground=(math.nan,) * 3)
+    right = figures_data.cases_figure([empty, *facts]).axes[1]
+    assert right.get_yscale() == "log"
+    assert np.isnan(right.lines[0].get_ydata()[0])  # not drawn
     cold = [replace(item, foreground=(-50.0, 0.0, 60.0)) for item in facts]
     assert figures_data.cases_figure(cold).axes[1].get_yscale() == "linear"

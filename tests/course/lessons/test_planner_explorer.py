@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from nnunet_lib.course.lessons import planner_explorer as module
 from nnunet_lib.course.lessons.planner_explorer import PlannerExplorer, Question, with_thickness
 from nnunet_lib.course.lessons.preprocessing import PUBLISHED
 from nnunet_lib.course.output import WIDGET_MIME
@@ -29,6 +30,18 @@ def test_it_begins_with_the_published_plan(explorer):
     assert explorer.question == Question("Heart", 1.0, 8.0, 3)
     assert "80 × 192 × 160" in explorer.picture.value
     assert "<img alt=" in explorer.picture.value
+
+
+def test_the_live_figure_names_its_rectangles(explorer, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        module, "as_bundle", lambda *shown: drawn.append(shown) or {"text/html": ""}
+    )
+    explorer._redraw()
+    assert [text.get_text() for text in drawn[0][0].legends[0].get_texts()] == [
+        "median case",
+        "patch",
+    ]
 
 
 def test_every_control_changes_the_answer(explorer):

@@ -305,10 +305,40 @@ def test_a_case_is_drawn_as_large_after_preprocessing_as_its_box_was(volumes, la
     assert right.get_ylim()[1] == pytest.approx((y1 - y0) * volumes[0].spacing[1])
 
 
+def test_all_label_maps_of_a_figure_are_cut_at_one_depth():
+    first, second = np.zeros((10, 2, 2), int), np.zeros((25, 2, 2), int)
+    first[6], second[[16, 17]] = 1, 2  # the same place: 6.5 of 10, and 16.25 to 17.5 of 25
+    second[3] = 1  # more of it, elsewhere
+    second[16, 0, 0] = 0
+    second[17, 0, :] = 0
+    panels = [("a", first, (5, 1, 1)), ("b", second, (2, 1, 1))]
+    drawn = [panel.images[0].get_array() for panel in figures.labels_figure(panels, "012").axes]
+    assert (drawn[0] == first[6]).all()
+    assert (drawn[1] == second[16]).all()
+
+
+def test_a_slice_is_found_again_after_preprocessing(volumes, label, plan):
+    case = preprocess_case(volumes[0], plan, label)
+    rank = np.broadcast_to(np.arange(label.array.shape[0])[:, None, None], label.array.shape)
+    depths = replace(label, array=np.where(label.array > 0, 1 + rank, 0).astype(label.array.dtype))
+    many = replace(plan, labels=("background", *map(str, range(len(label.array) + 1))))
+    found = preprocess_case(volumes[0], many, depths)
+    assert found.label is not None
+    for index in np.flatnonzero(label.array.any(axis=(1, 2))):
+        there = found.label[figures.preprocessed_slice(int(index), case.geometry)]
+        assert set(np.unique(there)) <= {0, index, index + 1, index + 2}
+
+
 def test_labels_and_histograms_and_ranges_are_drawn(label):
     names = ("0", "1", "2")
     assert len(figures.labels_figure([("a", label.array, label.spacing)], names).axes) == 1
     image = np.random.default_rng(0).normal(0, 100, label.array.shape)
     assert len(figures.ct_figure(image, label.array, -50, 50).axes) == 2
     rows = [(1.0, 2.0, 3.0), (100.0, 200.0, 300.0)]
+    rows.append((np.nan,) * 3)  # a case without structures
     assert figures.normalisation_figure(rows, rows).axes[0].get_yscale() == "log"
+
+
+def test_a_case_without_structures_has_no_range(volumes, label, plan):
+    ranges = lesson.foreground_ranges(volumes[0], np.zeros_like(label.array), plan)
+    assert np.isnan(ranges).all()
