@@ -26,8 +26,7 @@ from benchmarks.speed.pairs import PEERS, WorkerError, take_turns
 from benchmarks.speed.report import FIGURE, as_json, draw, drops, from_json, page
 from benchmarks.speed.rows import ON_A_SCAN, Row, with_scans
 from benchmarks.speed.rows import ROWS as NETWORK_ROWS
-from benchmarks.speed.scan import find_dataset, write_scan
-from nnunet_lib.datasets import Dataset
+from benchmarks.speed.scan import find_dataset, open_real, write_scan
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import read_json, replacing, write_json, write_text
 
@@ -60,10 +59,10 @@ def compare(chosen: argparse.Namespace) -> None:
     if not PEERS.exists():
         raise SystemExit(f"{PEERS} is not there. 'make bench' makes it.")
     dataset = chosen.dataset or find_dataset(Path("data"))
-    scan = None if dataset is None else Dataset.open(dataset).name
-    last = _last_figures(machine(), scan)
-    found = parity.compare(dataset) if PARITY in chosen.rows else []
+    scan = None if dataset is None else open_real(dataset).name
     rows = _rows(chosen.rows, dataset)
+    last = _last_figures(machine(), rows, scan)
+    found = parity.compare(dataset) if PARITY in chosen.rows else []
     figures, failed = _measure_all(rows, last, chosen.turns, scan)
     worse = [f"{PARITY}: {row.quantity} is {row.worst:.3g}." for row in found if not row.held]
     worse += [*failed, *drops(rows, figures, last)]
@@ -95,7 +94,7 @@ def _rows(names: Sequence[str], dataset: Path | None) -> tuple[Row, ...]:
     """The rows of these names, on a real scan too where there is one."""
     rows = tuple(row for row in ROWS if row.name in names)
     if dataset is None:
-        print("There is no dataset in data/, so that nothing is measured on a real scan.")
+        print("There is no dataset of real scans in data/, so that nothing is measured on one.")
         return rows
     if any(row.on_a_scan for row in rows):
         write_scan(dataset, SCAN)
@@ -144,20 +143,31 @@ def _measure(row: Row, turns: int, last: Mapping[str, float]) -> dict[str, Any]:
     return value
 
 
-def _last_figures(this_machine: str, scan: str | None) -> dict[str, dict[str, float]]:
-    """What the last committed run on this machine found; nothing, and a word why, without one.
-
-    Of rows about a scan only where that was of the same dataset.
-    """
+def _last_figures(
+    this_machine: str, rows: Sequence[Row], scan: str | None
+) -> dict[str, dict[str, float]]:
+    """What the last committed run on this machine found of these rows; a word why not, if not."""
     last = committed()
     if last is None:
         print(f"Git has no committed {RESULTS}: there is no last run to compare with.")
     elif this_machine not in last:
         print(f"All committed runs were on other machines ({'; '.join(last)}).")
     else:
-        rows = last[this_machine]["rows"].items()
-        return {name: row["figures"] for name, row in rows if row.get("dataset", scan) == scan}
+        there = last[this_machine]["rows"]
+        known = {row.name: there[row.name] for row in rows if row.name in there}
+        return _of_the_same_scan(known, scan)
     return {}
+
+
+def _of_the_same_scan(rows: Mapping[str, Any], scan: str | None) -> dict[str, dict[str, float]]:
+    """The figures of the rows but for those about a scan of another dataset, which are named."""
+    found = {}
+    for name, row in rows.items():
+        if (before := row.get("dataset", scan)) == scan:
+            found[name] = row["figures"]
+        else:
+            print(f"{name} is not compared: this scan is of {scan}, the last one was of {before}.")
+    return found
 
 
 def write_page(tables: Mapping[str, Any]) -> None:
@@ -196,7 +206,7 @@ def _versions() -> dict[str, str]:
 
 
 def _about(name_of_machine: str, rows: Mapping[str, Any]) -> str:
-    """The machine, the versions, and when; also of rows of another day or with other versions."""
+    """The machine, the versions, and when; rows of other days or versions; whose the scans are."""
     newest = max(rows.values(), key=lambda row: row["date"])
     others: dict[str, list[str]] = {}
     for name, row in rows.items():
@@ -210,7 +220,9 @@ def _about(name_of_machine: str, rows: Mapping[str, Any]) -> str:
             when = f"{day} with {_in_words(changed)}" if changed else day
             others.setdefault(when, []).append(name)
     earlier = [f"{', '.join(names)} {when}" for when, names in sorted(others.items())]
-    about = [name_of_machine, _in_words(newest["versions"]), newest["date"], *earlier]
+    scans = sorted({row["dataset"] for row in rows.values() if "dataset" in row})
+    real = [f"real scans of {', '.join(scans)}"] if scans else []
+    about = [name_of_machine, _in_words(newest["versions"]), newest["date"], *earlier, *real]
     return "; ".join(about) + "."
 
 

@@ -29,7 +29,7 @@ def compare(dataset: Path | None) -> list[Row]:
         "rows": [asdict(row) for row in rows],
         "plans": list(plan_lines(load(ANSWERS, "planning"))),
         "versions": load(ANSWERS, "versions"),
-        "scan": scan is not None,
+        "scan": None if dataset is None or scan is None else Dataset.open(dataset).name,
     }
     write_json(RESULTS, values)
     return rows

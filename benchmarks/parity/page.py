@@ -11,14 +11,15 @@ def section(values: Mapping[str, Any]) -> str:
     """What parity.json holds: the rows, the plans, and whose versions answered."""
     rows = [Row(**row) for row in values["rows"]]
     versions = ", ".join(f"{name} {version}" for name, version in values["versions"].items())
-    scan = "A real scan is among the cases" if values["scan"] else "No real scan is among the cases"
+    real = f"A real scan, of {values['scan']}," if values["scan"] else "No real scan"
     return "\n".join(
         [
             "## Right",
             "",
             "The same input for each side; the worst difference over all cases. Without a bound, "
             "the two differ by choice or convention, and the note says how. The tests hold the "
-            f"same rows with smaller inputs and committed answers. {scan}. Peers: {versions}.",
+            f"same rows with smaller inputs and committed answers. {real} is among the cases. "
+            f"Peers: {versions}.",
             "",
             "| quantity | against | bound | worst | | note |",
             "| --- | --- | --- | --- | --- | --- |",

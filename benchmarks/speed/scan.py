@@ -6,13 +6,27 @@ import numpy as np
 from scipy.ndimage import zoom
 
 from benchmarks.speed.inputs import CLASSES, IMAGE
-from nnunet_lib.datasets import Dataset, read_label, read_volume
+from nnunet_lib.datasets import Dataset, is_phantom, read_label, read_volume
+from nnunet_lib.errors import InputError
 
 
 def find_dataset(folder: Path) -> Path | None:
-    """The first dataset in MSD layout in a folder, None if there is none."""
+    """The first dataset of real scans in MSD layout in a folder, None if there is none."""
     found = sorted(path.parent for path in folder.glob("*/dataset.json"))
-    return found[0] if found else None
+    return next((root for root in found if not is_phantom(root)), None)
+
+
+def open_real(root: Path) -> Dataset:
+    """Open a dataset of real scans.
+
+    Raises:
+        InputError: if it is no dataset, or a phantom.
+    """
+    if is_phantom(root):
+        raise InputError(
+            f"{root}: is a phantom, whose scans are made up. Name a dataset of real scans."
+        )
+    return Dataset.open(root)
 
 
 def write_scan(dataset: Path, folder: Path) -> None:

@@ -25,7 +25,7 @@ from nnunet_lib.datasets.nifti import (
     write_probabilities,
     write_volume,
 )
-from nnunet_lib.datasets.phantom import make_phantom
+from nnunet_lib.datasets.phantom import is_phantom, make_phantom
 from nnunet_lib.datasets.validation import require_valid, validate
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "find_images",
     "find_task",
     "grid_difference",
+    "is_phantom",
     "make_phantom",
     "nonzero_mask",
     "nonzero_voxels",

@@ -27,6 +27,7 @@ from nnunet_lib.files import filling, is_empty_folder, read_json, write_json
 
 Modality = Literal["mri", "ct"]
 LABELS = ("background", "anterior", "posterior")
+_MADE_BY = "phantom"  # the entry of dataset.json that says how a phantom was made
 
 _HEAD = np.array([22.0, 26.0, 21.0])  # half axes of the head along u, v, w in mm
 _RIM = 0.9  # the skull lies outside of this part of the half axes
@@ -158,6 +159,16 @@ def make_phantom(
             _write_case(folder, name, index, index < cases, modality, names, seed)
         _write_description(folder, identifiers, names, settings)
     return Dataset.open(output)
+
+
+def is_phantom(root: Path) -> bool:
+    """Whether the dataset in that folder was made by `make_phantom`, as its dataset.json says.
+
+    Raises:
+        InputError: if its dataset.json is missing or unreadable.
+    """
+    description = read_json(root / "dataset.json")
+    return isinstance(description, dict) and _MADE_BY in description
 
 
 def draw_anatomy(generator: np.random.Generator) -> Anatomy:
@@ -347,7 +358,7 @@ def _write_description(
             for name in training
         ],
         "test": [f"./imagesTs/{name}.nii.gz" for name in test],
-        "phantom": settings,
+        _MADE_BY: settings,
     }
     write_json(folder / "dataset.json", description)
 
@@ -370,7 +381,7 @@ def _is_there(output: Path, settings: dict[str, Any]) -> bool:
         return False
     source = output / "dataset.json"
     found = read_json(source) if source.is_file() else None
-    if isinstance(found, dict) and found.get("phantom") == settings:
+    if isinstance(found, dict) and found.get(_MADE_BY) == settings:
         return True
     raise InputError(
         f"{output}: holds something else than the phantom asked for. "

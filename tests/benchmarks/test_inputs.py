@@ -5,6 +5,8 @@ import pytest
 
 from benchmarks.speed import data_inputs, inputs
 from benchmarks.speed.scan import find_dataset, write_scan
+from nnunet_lib.datasets import make_phantom
+from nnunet_lib.files import write_json
 
 
 def test_every_lone_convolution_is_the_same_work():
@@ -28,9 +30,14 @@ def test_the_forward_pass_is_counted_as_the_network_computes_it():
     assert inputs.forward_flops() == pytest.approx(flops)
 
 
-def test_a_real_scan_takes_the_made_up_one_s_place(phantom_path, tmp_path, monkeypatch):
-    assert find_dataset(phantom_path.parent) is not None
+def test_only_real_scans_are_found(tmp_path):
+    make_phantom(tmp_path / "a phantom", cases=1)
     assert find_dataset(tmp_path) is None
+    write_json(tmp_path / "scans/dataset.json", {"name": "Hippocampus"})
+    assert find_dataset(tmp_path) == tmp_path / "scans"
+
+
+def test_a_real_scan_takes_the_made_up_one_s_place(phantom_path, tmp_path, monkeypatch):
     write_scan(phantom_path, tmp_path)
     monkeypatch.setenv(inputs.REAL_SCAN, str(tmp_path))
     image, label = data_inputs.case_of((8, 8, 8))

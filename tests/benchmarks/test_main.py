@@ -63,28 +63,31 @@ def test_rows_measured_with_other_versions_are_named(run, tmp_path, monkeypatch)
 def scans(monkeypatch):
     """Two datasets, of which the second is in the command line."""
 
-    class Opened:
-        def __init__(self, folder):
-            self.name = folder.name
-
-        open = classmethod(lambda cls, folder: cls(folder))
-
-    monkeypatch.setattr(command, "Dataset", Opened)
+    monkeypatch.setattr(command, "open_real", lambda folder: folder)  # a path has a name too
     monkeypatch.setattr(command, "write_scan", lambda *_: None)
     row = replace(toy("first"), on_a_scan=True)
     monkeypatch.setattr(command, "ROWS", (row,))
     return ("--dataset", "Hearts")
 
 
-def test_a_scan_of_another_dataset_is_not_compared_with(run, scans, tmp_path, monkeypatch):
+def test_a_scan_of_another_dataset_is_not_compared_with_and_that_is_said(
+    run, scans, tmp_path, monkeypatch, capsys
+):
     figures = {"figures": {"seconds": 2.0}}
     rows = {"first-scan": {**figures, "dataset": "Brains"}}
     monkeypatch.setattr(command, "committed", lambda: {HERE: {"rows": rows}})
     kept = run("first", more=scans)[HERE]["rows"]
     assert [row.get("dataset") for row in kept.values()] == [None, "Hearts"]
+    assert "first-scan is not compared: this scan is of Hearts" in capsys.readouterr().out
+    assert "; real scans of Hearts." in (tmp_path / "RESULTS.md").read_text()
     rows["first-scan"]["dataset"] = "Hearts"
     with pytest.raises(SystemExit, match="first-scan: seconds is 3, and was 2"):
         run("first", more=scans)
+
+
+def test_a_phantom_is_no_real_scan(run, phantom_path):
+    with pytest.raises(SystemExit, match="is a phantom"):
+        run("first", more=("--dataset", str(phantom_path)))
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_the_section_says_what_was_held_and_what_was_not():
     text = section(
         {
             "rows": [asdict(row) for row in rows],
-            "scan": False,
+            "scan": "Hippocampus",
             "plans": list(plan_lines(load(REFERENCES, "planning"))),
             "versions": {"peer": "1"},
         }
@@ -128,7 +128,7 @@ def test_the_section_says_what_was_held_and_what_was_not():
     lines = [line for line in text.splitlines() if "something" in line]
     assert ["**not held**" in line for line in lines] == [True, False, False]
     assert ["| held |" in line for line in lines] == [False, True, False]
-    assert "Peers: peer 1." in text
+    assert "A real scan, of Hippocampus, is among the cases. Peers: peer 1." in text
     assert "| Prostate | 3D | zyx | 3.6 x 0.625 x 0.625 | 20 x 320 x 256 | 2 | 111 122" in text
 
 
