@@ -11,18 +11,19 @@ import pytest
 
 from nnunet_lib.cli.main import make_parser
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
 class Page:
-    """The text of a page of docs/."""
+    """The text of a page."""
 
     text: str
 
     def blocks(self, language: str = "") -> list[str]:
         """The code blocks in a language; "" are those that name none."""
-        return re.findall(rf"^```{language}\n(.*?)^```$", self.text, re.DOTALL | re.MULTILINE)
+        found = re.findall(r"^```(\w*)\n(.*?)^```$", self.text, re.DOTALL | re.MULTILINE)
+        return [block for named, block in found if named == language]
 
     def rows(self) -> Iterator[list[str]]:
         """The cells of every row of every table, its heading too."""
@@ -43,8 +44,8 @@ class Page:
 
 @pytest.fixture
 def page() -> Callable[[str], Page]:
-    """Opens a page by its name."""
-    return lambda name: Page((DOCS / name).read_text(encoding="utf-8"))
+    """Opens a page by its path in the repository."""
+    return lambda name: Page((ROOT / name).read_text(encoding="utf-8"))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from nnunet_lib.cli.main import make_parser
 @pytest.fixture
 def script(page, tmp_path: Path) -> Path:
     """The batch script, in a folder whose `bin` has what it calls, which log their arguments."""
-    (block,) = page("clusters.md").blocks("bash")
+    (block,) = page("docs/clusters.md").blocks("bash")
     path = tmp_path / "train.sh"
     path.write_text(block)
     (tmp_path / "bin").mkdir()
@@ -75,7 +75,7 @@ def test_the_batch_script_asks_slurm_for_the_gpus_that_it_uses(script: Path) -> 
 
 
 def test_the_manifest_starts_as_many_processes_as_its_workers_have_gpus(page) -> None:
-    (block,) = page("clusters.md").blocks("yaml")
+    (block,) = page("docs/clusters.md").blocks("yaml")
     job = yaml.safe_load(block)
     launcher, worker = (job["spec"]["mpiReplicaSpecs"][name] for name in ("Launcher", "Worker"))
     (starts,) = launcher["template"]["spec"]["containers"]

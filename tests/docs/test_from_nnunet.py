@@ -25,7 +25,7 @@ FIELDS = ("channel_names", "labels", "numTraining", "file_ending", "regions_clas
 @pytest.fixture
 def rows(page) -> dict[str, str]:
     """What stands in the first column -> what stands in the second."""
-    found = list(page("from-nnunet.md").rows())
+    found = list(page("docs/from-nnunet.md").rows())
     assert all(len(row) == 2 for row in found)
     return dict(found)
 

@@ -41,8 +41,8 @@ TRAPS = 18
 @pytest.fixture
 def sections(page) -> dict[str, list[list[str]]]:
     """The rows of the table under each heading."""
-    parts = re.split(r"^## (.+)$", page("from-nvidia.md").text, flags=re.MULTILINE)
-    return {name: list(type(page("from-nvidia.md"))(text).rows())[1:]
+    parts = re.split(r"^## (.+)$", page("docs/from-nvidia.md").text, flags=re.MULTILINE)
+    return {name: list(type(page("docs/from-nvidia.md"))(text).rows())[1:]
             for name, text in zip(parts[1::2], parts[2::2], strict=True)}  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def test_every_row_has_our_option_or_a_reason(script: str, sections) -> None:
 
 
 def test_what_the_page_calls_ours_exists(page, check_ours) -> None:
-    rows = [row[1] for row in page("from-nvidia.md").rows()]
+    rows = [row[1] for row in page("docs/from-nvidia.md").rows()]
     assert check_ours(rows) >= 60
 
 

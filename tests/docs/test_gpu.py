@@ -32,17 +32,17 @@ def versions(lock: str) -> dict[str, str]:
 
 def test_the_page_names_the_locked_versions(page) -> None:
     locked = versions("gpu") | {"horovod": versions("native")["horovod"]}
-    named = {row[0]: row[1] for row in page("gpu.md").rows() if row[0] in locked}
+    named = {row[0]: row[1] for row in page("docs/gpu.md").rows() if row[0] in locked}
     assert len(named) >= 7
     assert named == {name: locked[name] for name in named}
 
 
 def test_the_options_that_the_page_explains_exist(page, check_ours) -> None:
-    assert check_ours(row[0] for row in page("gpu.md").rows() if row[0].startswith("`--")) == 4
+    assert check_ours(row[0] for row in page("docs/gpu.md").rows() if row[0].startswith("`--")) == 4
 
 
 def test_the_page_says_that_it_was_not_run(page) -> None:
-    assert page("gpu.md").text.splitlines()[2].startswith("**Not run here.**")
+    assert page("docs/gpu.md").text.splitlines()[2].startswith("**Not run here.**")
     assert "Not run here" in DOCKERFILE
 
 
