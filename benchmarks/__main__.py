@@ -31,7 +31,7 @@ from nnunet_lib.errors import InputError
 from nnunet_lib.files import read_json, replacing, write_json, write_text
 
 ROWS = (*DATA_ROWS, *NETWORK_ROWS)
-ROW_NAMES = tuple(row.name for row in ROWS)
+ROW_NAMES = tuple(row.name for row in with_scans(ROWS))
 HERE = Path("benchmarks")
 RESULTS, PAGE = HERE / "results.json", HERE / "RESULTS.md"
 SCAN = Path("build/benchmarks/scan")
@@ -52,18 +52,22 @@ def main() -> None:
         compare(_options())
     except InputError as error:
         raise SystemExit(str(error)) from None
+    except KeyboardInterrupt:
+        raise SystemExit("Stopped. The rows that were measured are kept.") from None
 
 
 def compare(chosen: argparse.Namespace) -> None:
     """Measure, write, and fail where a figure dropped or a row could not be measured."""
     if not PEERS.exists():
         raise SystemExit(f"{PEERS} is not there. 'make bench' makes it.")
+    versions = _versions()
+    _tables()  # what is in no order is told now, not after the first row
     dataset = chosen.dataset or find_dataset(Path("data"))
     scan = None if dataset is None else open_real(dataset).name
     rows = _rows(chosen.rows, dataset)
     last = _last_figures(machine(), rows, scan)
     found = parity.compare(dataset) if PARITY in chosen.rows else []
-    figures, failed = _measure_all(rows, last, chosen.turns, scan)
+    figures, failed = _measure_all(rows, last, chosen.turns, scan, versions)
     worse = [f"{PARITY}: {row.quantity} is {row.worst:.3g}." for row in found if not row.held]
     worse += [*failed, *drops(rows, figures, last)]
     if worse:
@@ -85,20 +89,23 @@ def _options() -> argparse.Namespace:
 
 def _number(text: str) -> int:
     """A number of turns."""
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number of at least 1")
     return int(text)
 
 
 def _rows(names: Sequence[str], dataset: Path | None) -> tuple[Row, ...]:
     """The rows of these names, on a real scan too where there is one."""
-    rows = tuple(row for row in ROWS if row.name in names)
+    rows = tuple(
+        row for row in with_scans(ROWS) if {row.name, row.name.removesuffix(ON_A_SCAN)} & {*names}
+    )
+    scanned = tuple(row for row in rows if row.name.endswith(ON_A_SCAN))
     if dataset is None:
         print("There is no dataset of real scans in data/, so that nothing is measured on one.")
-        return rows
-    if any(row.on_a_scan for row in rows):
+        return tuple(row for row in rows if row not in scanned)
+    if scanned:
         write_scan(dataset, SCAN)
-    return with_scans(rows)
+    return rows
 
 
 def _measure_all(
@@ -106,18 +113,22 @@ def _measure_all(
     last: Mapping[str, Mapping[str, float]],
     turns: int | None,
     scan: str | None,
+    versions: Mapping[str, str],
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
     """The figures of these rows, which are written after each; and which rows failed."""
     figures, failed = {}, []
-    for row in rows:
-        try:
-            measured = _measure(row, turns or row.turns, last.get(row.name, {}))
-        except WorkerError as error:
-            failed.append(f"{row.name}: {error}")
-            continue
-        figures[row.name] = measured["figures"]
-        _keep(row.name, measured | ({"dataset": scan} if row.name.endswith(ON_A_SCAN) else {}))
-    write_page(_tables())
+    try:
+        for row in rows:
+            try:
+                measured = _measure(row, turns or row.turns, last.get(row.name, {}))
+            except WorkerError as error:
+                failed.append(f"{row.name}: {error}")
+                continue
+            figures[row.name] = measured["figures"]
+            real = {"dataset": scan} if row.name.endswith(ON_A_SCAN) else {}
+            _keep(row.name, {**measured, **real, "versions": versions})
+    finally:  # whoever stops it finds the page of what was measured until then
+        write_page(_tables())
     return figures, failed
 
 
@@ -125,7 +136,7 @@ def _keep(name: str, measured: Mapping[str, Any]) -> None:
     """Write a row into this machine's table; other rows and other machines keep theirs."""
     tables = _tables()
     rows = tables.get(machine(), {"rows": {}})["rows"]
-    tables[machine()] = {"rows": {**rows, name: {**measured, "versions": _versions()}}}
+    tables[machine()] = {"rows": {**rows, name: measured}}
     write_json(RESULTS, tables)
 
 
@@ -193,12 +204,23 @@ def committed() -> dict[str, Any] | None:
 
 
 def _versions() -> dict[str, str]:
+    """Whose versions are compared.
+
+    Raises:
+        InputError: if the peers' environment does not tell its own.
+    """
     program = (
         "import importlib.metadata, sys; print(*map(importlib.metadata.version, sys.argv[1:]))"
     )
-    done = subprocess.run(
-        [str(PEERS), "-c", program, *VERSIONS], capture_output=True, text=True, check=True
-    )
+    command = [str(PEERS), "-c", program, *VERSIONS]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", None) or str(error)
+        raise InputError(
+            f"{PEERS} does not tell its packages' versions ({said.strip().splitlines()[-1]}). "
+            f"Remove {PEERS.parents[1]}; 'make bench' makes it anew."
+        ) from None
     tensorflow = importlib.metadata.version("tensorflow")
     python = sys.version.split()[0]
     ours = {"Python": python, "nnunet_lib": nnunet_lib.__version__, "tensorflow": tensorflow}

@@ -9,6 +9,7 @@ from benchmarks.parity.page import plan_lines
 from benchmarks.parity.problems import scan_problems
 from benchmarks.speed.pairs import PEERS
 from nnunet_lib.datasets import Dataset, read_label, read_volume
+from nnunet_lib.errors import InputError
 from nnunet_lib.files import write_json
 
 ANSWERS, RESULTS = Path("build/parity"), Path("benchmarks/parity.json")
@@ -36,11 +37,20 @@ def compare(dataset: Path | None) -> list[Row]:
 
 
 def ask(folder: Path, scale: int, scan: tuple[Path, Path] | None) -> None:
-    """Let the peers answer, in their own environment."""
+    """Let the peers answer, in their own environment.
+
+    Raises:
+        InputError: if they do not; they say why themselves.
+    """
     command = [str(PEERS), "-m", "benchmarks.parity.peers", str(folder), "--scale", str(scale)]
     if scan is not None:
         command += ["--image", str(scan[0]), "--label", str(scan[1])]
-    subprocess.run(command, check=True)
+    try:
+        ended = subprocess.run(command, check=False).returncode
+    except OSError as error:
+        raise InputError(f"{PEERS} cannot be started ({error}).") from None
+    if ended:
+        raise InputError(f"The peers ended with code {ended} and gave no answers: see above.")
 
 
 def scan_of(root: Path | None) -> tuple[Path, Path] | None:

@@ -11,6 +11,7 @@ from benchmarks.speed.pairs import Side
 from benchmarks.speed.rows import Goal, Row
 
 HERE = "Processor of 2030"
+VERSIONS = command._versions
 
 
 def toy(name, work="report:3:4"):
@@ -85,6 +86,11 @@ def test_a_scan_of_another_dataset_is_not_compared_with_and_that_is_said(
         run("first", more=scans)
 
 
+def test_a_row_on_a_scan_can_be_chosen_alone(run, scans, monkeypatch):
+    monkeypatch.setattr(command, "ROW_NAMES", ("first", "first-scan"))
+    assert list(run("first-scan", more=scans)[HERE]["rows"]) == ["first-scan"]
+
+
 def test_a_phantom_is_no_real_scan(run, phantom_path):
     with pytest.raises(SystemExit, match="is a phantom"):
         run("first", more=("--dataset", str(phantom_path)))
@@ -98,6 +104,60 @@ def test_bad_input_is_told_without_a_traceback(run, more, told):
     with pytest.raises(SystemExit, match=told) as stopped:
         run("first", more=more)
     assert not isinstance(stopped.value.__cause__, Exception)
+
+
+@pytest.mark.parametrize("turns", ["0", "x", "-1"])
+def test_a_number_of_turns_that_is_none_is_told(run, capsys, turns):
+    with pytest.raises(SystemExit):
+        run("first", more=(f"--turns={turns}",))
+    assert f"{turns}: must be a whole number of at least 1" in capsys.readouterr().err
+
+
+def test_a_damaged_file_of_results_is_told_before_anything_is_measured(run, tmp_path, monkeypatch):
+    (tmp_path / "results.json").write_text("{")
+    monkeypatch.setattr(command, "_measure", None)
+    with pytest.raises(SystemExit, match=r"results\.json: is not valid JSON"):
+        run("first")
+
+
+def test_who_stops_it_keeps_the_rows_and_the_page_of_them(run, tmp_path, monkeypatch):
+    measure = command._measure
+
+    def stopped(row, *others):
+        if row.name == "second":
+            raise KeyboardInterrupt
+        return measure(row, *others)
+
+    monkeypatch.setattr(command, "_measure", stopped)
+    with pytest.raises(SystemExit, match="Stopped"):
+        run("first", "second")
+    assert "| first | seconds | ≤ 5 | 3: met |" in (tmp_path / "RESULTS.md").read_text()
+
+
+@pytest.fixture
+def broken_peers(tmp_path):
+    """An environment whose Python says why it cannot work, and ends."""
+    python = tmp_path / "peers/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho No module named anything >&2\nexit 1\n")
+    python.chmod(0o755)
+    return python
+
+
+def test_peers_that_do_not_tell_their_versions_end_it_before_anything_is_measured(
+    run, broken_peers, monkeypatch
+):
+    monkeypatch.setattr(command, "PEERS", broken_peers)
+    monkeypatch.setattr(command, "_versions", VERSIONS)
+    monkeypatch.setattr(command, "_measure", None)
+    with pytest.raises(SystemExit, match=r"No module named anything\). Remove .*peers;"):
+        run("first")
+
+
+def test_peers_that_give_no_answers_are_told_in_a_sentence(run, broken_peers, monkeypatch):
+    monkeypatch.setattr("benchmarks.parity.live.PEERS", broken_peers)
+    with pytest.raises(SystemExit, match="peers ended with code 1"):
+        run("parity")
 
 
 def test_machines_stand_side_by_side_each_with_its_own_rows(run, tmp_path, monkeypatch):
