@@ -9,13 +9,16 @@ comparison can be made in parts; page and figure are written from that file.
 """
 
 import argparse
+import hashlib
 import json
+import math
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -32,28 +35,48 @@ from nnunet_lib.planning import Plan
 WORK = Path("build/accuracy")
 PEERS = Path(".venv-peers/bin/python")
 OURS = "nnunet_lib"
+PEER_NAME = "Dataset004_Compared"
+"""What nnU-Net calls the dataset, whatever its own name: that may be no name of a folder."""
 PEER_BATCHES: dict[str, int | None] = {"nnunetv2": None, "nnunetv2, batch 2": 2}
 """nnU-Net at its plan's batch, and at the batch that a small machine can afford."""
 
 
 def main() -> None:
-    """Run what the command line asks for."""
+    """Do what the command line asks for."""
+    chosen = _options()
+    try:
+        comparison = Comparison(chosen.dataset)
+        for minutes, fold, system in product(chosen.minutes, chosen.folds, chosen.systems):
+            add_run(comparison.run(system, minutes, fold), RESULTS)
+            write_page(RESULTS)
+    except InputError as error:
+        raise SystemExit(str(error)) from None
+    except KeyboardInterrupt:
+        raise SystemExit("Stopped. The runs that were finished are kept.") from None
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
     parser.add_argument("--dataset", type=Path, required=True, help="a folder in MSD layout")
-    parser.add_argument("--minutes", type=float, nargs="+", default=[15.0])
+    parser.add_argument("--minutes", type=_minutes, nargs="+", default=[15.0])
     systems = (OURS, *PEER_BATCHES)
     parser.add_argument("--systems", nargs="+", choices=systems, default=systems)
     parser.add_argument("--folds", type=int, nargs="+", choices=range(FOLDS), default=[SHOWN_FOLD])
     chosen = parser.parse_args()
     if set(chosen.folds) != {SHOWN_FOLD} and set(chosen.systems) != {OURS}:
         parser.error(f"folds other than {SHOWN_FOLD} are for --systems {OURS} alone.")
+    return chosen
+
+
+def _minutes(text: str) -> float:
+    """A time to train for."""
     try:
-        comparison = Comparison(chosen.dataset)
-    except InputError as error:
-        raise SystemExit(str(error)) from None
-    for minutes, fold, system in product(chosen.minutes, chosen.folds, chosen.systems):
-        add_run(comparison.run(system, minutes, fold), RESULTS)
-        write_page(RESULTS)
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0 < minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number of minutes above 0")
+    return minutes
 
 
 class Comparison:
@@ -61,8 +84,8 @@ class Comparison:
 
     def __init__(self, root: Path) -> None:
         self.dataset = Dataset.open(root)
-        self.work = WORK / self.dataset.name
         names = [case.identifier for case in self.dataset.training]
+        self.work = WORK / _key_of(root, names)
         self.folds = split_folds(names, FOLDS)
 
     def run(self, system: str, minutes: float, fold: int) -> Run:
@@ -122,12 +145,11 @@ class Comparison:
 
     def _prepare_peer(self) -> None:
         """The dataset in nnU-Net's layout, its plans, and our fold."""
-        name = f"Dataset004_{self.dataset.name}"
-        self._link_scans(self.work / "nnunet/raw" / name)
+        self._link_scans(self.work / "nnunet/raw" / PEER_NAME)
         self._call_peer(self.work / "nnunet/results", "prepare")
         fold = self.folds[SHOWN_FOLD]
         split = {"train": list(fold.training), "val": list(fold.validation)}
-        write_json(self.work / "nnunet/preprocessed" / name / "splits_final.json", [split])
+        write_json(self.work / "nnunet/preprocessed" / PEER_NAME / "splits_final.json", [split])
         write_json(self.work / "nnunet/prepared.json", True)
 
     def _link_scans(self, raw: Path) -> None:
@@ -164,11 +186,27 @@ class Comparison:
         command = [str(PEERS), "-m", "benchmarks.accuracy.peer", *arguments]
         environment = os.environ | folders
         environment.pop("PYTHONPATH", None)
-        subprocess.run(command, check=True, env=environment)
+        _run(command, environment)
+
+
+def _key_of(root: Path, names: Sequence[str]) -> str:
+    """A folder's name that other datasets do not have, nor this one with other cases."""
+    known = json.dumps([str(root.resolve()), *names])
+    return hashlib.sha256(known.encode()).hexdigest()[:12]
 
 
 def _library(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "nnunet_lib", *arguments], check=True)
+    _run([sys.executable, "-m", "nnunet_lib", *arguments])
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    """Run a command, which says itself why it fails, if it does."""
+    try:
+        code = subprocess.run(command, check=False, env=environment).returncode
+    except OSError as error:
+        raise InputError(f"{command[0]} cannot be started ({error}).") from None
+    if code:
+        raise InputError(f"This ended with code {code}, see above: {shlex.join(command)}")
 
 
 def _last_step(lines: Sequence[str]) -> int:

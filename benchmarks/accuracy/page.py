@@ -188,7 +188,8 @@ def _row(run: Run) -> str:
 
 
 def _line(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
+    inside = [cell.replace("|", r"\|") for cell in cells]
+    return f"| {' | '.join(inside)} |"
 
 
 def _outcome(run: Run, dice: float) -> str:

@@ -228,7 +228,8 @@ def _sides(rows: Sequence[Row], run: Run) -> Iterator[Sequence[str]]:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+    inside = [[cell.replace("|", r"\|") for cell in cells] for cells in lines]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in inside) + "\n"
 
 
 def _limit(goal: Goal) -> str:

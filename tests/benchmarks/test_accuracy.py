@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.accuracy.__main__ import main
+from benchmarks.accuracy.__main__ import WORK, Comparison, main
 from benchmarks.accuracy.page import FIGURE, PAGE, Run, add_run, page, read_runs, write_page
+from nnunet_lib.files import write_json
 
 SIZE = ", 2 cores, 24 GiB of memory"
 WHERE = ("2026-01-01", "Processor of 1998", "Hippocampus")
@@ -75,6 +76,60 @@ def test_folds_are_kept_apart_and_averaged_by_cases_once_all_are_there(tmp_path)
     assert row in all_folds
     assert "Hippocampus, 180" in all_folds
     assert "0.1000" not in all_folds
+
+
+def test_a_name_with_a_bar_stays_in_its_cell():
+    (row,) = [line for line in page([replace(OURS, dataset="a|b")]).splitlines() if "900" in line]
+    assert r"| a\|b, 40 |" in row
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Makes a dataset of so many cases in a folder of that name; no file of a scan is there."""
+
+    def make(folder, cases=5, name="Hippocampus"):
+        names = [f"case_{number}.nii.gz" for number in range(cases)]
+        description = {
+            "name": name,
+            "modality": {"0": "MRI"},
+            "labels": {"0": "background", "1": "structure"},
+            "training": [{"image": f"imagesTr/{n}", "label": f"labelsTr/{n}"} for n in names],
+        }
+        write_json(tmp_path / folder / "dataset.json", description)
+        return tmp_path / folder
+
+    return make
+
+
+def test_a_dataset_s_name_is_no_path_and_datasets_of_one_name_share_nothing(dataset):
+    more = Comparison(dataset("one", cases=6)).work
+    places = [Comparison(dataset(folder)).work for folder in ("one", "two")]
+    assert len({more, *places}) == 3
+    away = Comparison(dataset("one", name="../../../escaped")).work
+    assert away == places[0]  # what counts is where it lies, and its cases
+    assert {place.parent for place in places} == {WORK}
+    assert {place.name.isalnum() for place in places} == {True}
+
+
+@pytest.mark.parametrize("minutes", ["-1", "0", "nan", "inf", "many"])
+def test_minutes_that_are_none_are_refused_at_once(monkeypatch, capsys, minutes):
+    monkeypatch.setattr("sys.argv", ["accuracy", "--dataset", "nowhere", f"--minutes={minutes}"])
+    with pytest.raises(SystemExit):
+        main()
+    assert f"{minutes}: must be a number of minutes above 0" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_is_one_line_below_what_it_said_itself(
+    dataset, tmp_path, monkeypatch, capfd
+):
+    given = ["--dataset", str(dataset("one")), "--systems", "nnunet_lib"]
+    monkeypatch.setattr("sys.argv", ["accuracy", *given])
+    monkeypatch.setattr("benchmarks.accuracy.__main__.WORK", tmp_path / "work")
+    with pytest.raises(SystemExit, match=r"This ended with code 2, see above: .* plan --data"):
+        main()
+    said = capfd.readouterr().err
+    assert "case_0" in said
+    assert "Traceback" not in said
 
 
 def test_nnunet_is_asked_for_one_fold_alone(monkeypatch, capsys):

@@ -66,6 +66,11 @@ def test_the_page_shows_goal_outcome_reason_and_the_last_run():
     assert any(line.startswith("| work | slow | 4.00 s |") for line in lines)
 
 
+def test_a_note_with_a_bar_stays_in_its_cell():
+    noted = {**RESULT, "slow": replace(RESULT["slow"], note="a|b")}
+    assert r"| a\|b |" in rendered(result=noted)
+
+
 def test_a_goal_may_ask_for_more():
     goal = replace(RATIO, at_least=True)
     text = rendered(replace(ROW, goals=(goal,)))
