@@ -164,7 +164,7 @@ def _last_figures(
     elif this_machine not in last:
         print(f"All committed runs were on other machines ({'; '.join(last)}).")
     else:
-        there = last[this_machine]["rows"]
+        there = _comparable(last[this_machine]["rows"])
         known = {row.name: there[row.name] for row in rows if row.name in there}
         return _of_the_same_scan(known, scan)
     return {}
@@ -181,10 +181,18 @@ def _of_the_same_scan(rows: Mapping[str, Any], scan: str | None) -> dict[str, di
     return found
 
 
+def _comparable(records: Mapping[str, Any]) -> dict[str, Any]:
+    """A machine's records but for those from before their row measured what it does now."""
+    since = {row.name: row.measures_since for row in with_scans(ROWS)}
+    return {
+        name: record for name, record in records.items() if record["date"] >= since.get(name, "")
+    }
+
+
 def write_page(tables: Mapping[str, Any]) -> None:
     """RESULTS.md and its figure; the last comparison of results stands below."""
-    rows_of = {name: table["rows"] for name, table in tables.items()}
-    runs = [from_json(name, _about(name, rows), rows) for name, rows in rows_of.items()]
+    rows_of = {name: _comparable(table["rows"]) for name, table in tables.items()}
+    runs = [from_json(name, _about(name, rows), rows) for name, rows in rows_of.items() if rows]
     rows = with_scans(ROWS)
     if growing := [row for row in rows if row.growth and any(row.name in r.rows for r in runs)]:
         with replacing(PAGE.with_name(FIGURE)) as temporary:

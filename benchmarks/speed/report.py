@@ -82,13 +82,15 @@ FIGURE = "growth.png"
 _SIDES = ("row", "side", "median", "spread", "turns", "growth (MiB)", "note")
 _HEAD = """# Side by side with others
 
-Written by `make bench`, never by hand. Every row does the same work with each library, on seeded
-data, on the same two cores; the processes are alive together and take turns in drawn order. A ratio
-of times below 1 says that this library needs less. Each machine has a column, measured with the
-code of its day, and in brackets stands what its last committed run found. A figure with a goal that
-gets worse by more than {noise:.0%} against that fails the command: single runs differed by up to so
-much. Figures near zero have a margin of their own. Whether results agree stands at the end;
-`make bench-accuracy` compares what is learned in the same time.
+Written by `make bench`, never by hand. Every row does the same work with each library, or what
+comes nearest, as the row says: on seeded data, on the same two cores; the processes are alive
+together and take turns in drawn order. A ratio of times below 1 says that this library needs less.
+Each machine has a column, measured with the code of its day, and in brackets stands what its last
+committed run found. Figures from before a row measured what it does now are left out, and stay in
+results.json. A figure with a goal that gets worse by more than {noise:.0%} against the last one
+fails the command: single runs differed by up to so much. Figures near zero have a margin of their
+own. Whether results agree stands at the end; `make bench-accuracy` compares what is learned in the
+same time.
 
 {about}
 
@@ -100,8 +102,8 @@ _REASONS = """Why goals are missed:
 """
 _GROWTH = """## How cost grows
 
-The law c · size^k that fits the medians best: with k = 1 cost grows with the work, with k = 0 not
-at all.
+The law c · size^k that fits best, with k of at least 0: of time to the medians, of memory to the
+largest growth. With k = 1 cost grows with the work, with k = 0 not at all.
 
 ![{alt_text}]({figure})
 """

@@ -72,6 +72,7 @@ class Row:
         goals: what is asked of the figures.
         on_a_scan: whether it is also done on a real scan, where there is one.
         growth: where the sides are one work at several sizes.
+        measures_since: the day from which on it measures what it does now; "" if it always did.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Row:
     goals: tuple[Goal, ...]
     on_a_scan: bool = False
     growth: Growth | None = None
+    measures_since: str = ""
 
 
 ON_A_SCAN = "-scan"

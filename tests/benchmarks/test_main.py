@@ -3,6 +3,7 @@
 import json
 import subprocess
 from dataclasses import replace
+from unittest.mock import ANY
 
 import pytest
 
@@ -74,7 +75,7 @@ def scans(monkeypatch):
 def test_a_scan_of_another_dataset_is_not_compared_with_and_that_is_said(
     run, scans, tmp_path, monkeypatch, capsys
 ):
-    figures = {"figures": {"seconds": 2.0}}
+    figures = {"date": "2026-01-01", "figures": {"seconds": 2.0}}
     rows = {"first-scan": {**figures, "dataset": "Brains"}}
     monkeypatch.setattr(command, "committed", lambda: {HERE: {"rows": rows}})
     kept = run("first", more=scans)[HERE]["rows"]
@@ -183,11 +184,28 @@ def test_whether_results_agree_is_no_machine_s(run, tmp_path, monkeypatch):
 
 
 def test_a_drop_against_the_last_run_here_fails_and_stands_in_the_page(run, tmp_path, monkeypatch):
-    last = {HERE: {"rows": {"first": {"figures": {"seconds": 2.0}}}}}
+    last = {HERE: {"rows": {"first": {"date": "2026-01-01", "figures": {"seconds": 2.0}}}}}
     monkeypatch.setattr(command, "committed", lambda: last)
     with pytest.raises(SystemExit, match="first: seconds is 3, and was 2"):
         run("first")
     assert "| first | seconds | ≤ 5 | 3 (2): met |" in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_a_record_of_what_a_row_no_longer_measures_is_kept_and_neither_shown_nor_compared(
+    run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(command, "today", lambda: "2026-01-01")
+    kept = run("first", "second")
+    monkeypatch.setattr(command, "committed", lambda: kept)
+    changed = replace(toy("first", "report:4:4"), measures_since="2026-02-02")
+    monkeypatch.setattr(command, "ROWS", (changed, toy("second")))
+    assert run("second") == {HERE: {"rows": {**kept[HERE]["rows"], "second": ANY}}}
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "| second | seconds | ≤ 5 | 3 (3): met |" in text
+    assert "| first |" not in text
+    monkeypatch.setattr(command, "today", lambda: "2026-02-02")
+    run("first")  # a second more than before, which would be a drop
+    assert "| first | seconds | ≤ 5 | 4: met |" in (tmp_path / "RESULTS.md").read_text()
 
 
 def test_another_machine_s_last_run_is_not_compared_with_and_that_is_said(
