@@ -30,6 +30,11 @@ def test_the_page_says_whether_the_goal_was_met(dice, word):
     assert f"| 0.865: {word} |" in row
 
 
+@pytest.mark.parametrize(("dice", "times"), [(0.865, 0), (0.8649, 1)])
+def test_a_reason_is_given_where_a_goal_is_missed(dice, times):
+    assert page([replace(OURS, dice=dice), PEER]).count("Why goals are missed: ") == times
+
+
 def test_goals_are_not_the_peers_nor_those_of_other_data():
     assert "missed" not in page([PEER, replace(OURS, dice=0.1, dataset="Spleen")])
 
