@@ -45,10 +45,11 @@ DRAWN = 80
 
 FOREGROUND = 1 / 3
 
-NVIDIA = AugmentationSettings()
+NVIDIA = AugmentationSettings.nvidia()
 NNUNET = AugmentationSettings(
     zoom_probability=0.2,
     rotation_probability=0.2,
+    flip_probability=0.5,
     noise_probability=0.1,
     noise_standard_deviation=(0.0, 0.1),
     blur_probability=0.2,

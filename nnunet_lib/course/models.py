@@ -49,8 +49,8 @@ def trained_model(
     It takes `profile.model_epochs` epochs, however long they last: in profile "ci" less than a
     minute on two idle cores. What it was made of decides where it is kept: the files of the
     cases, the settings, the seed, and the source of every stage up to training. A change in any
-    of them trains anew. Folds of one dataset share its preprocessed cases. Patches are mirrored,
-    so that the model may be asked for test-time augmentation.
+    of them trains anew. Folds of one dataset share its preprocessed cases. Patches are augmented
+    as `train` does, and mirrored, so that the model may be asked for test-time augmentation.
 
     Args:
         dataset: its training cases are split into folds. Leave some out to test an ensemble.

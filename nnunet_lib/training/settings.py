@@ -11,16 +11,6 @@ from nnunet_lib.model.compute import ComputeSettings
 from nnunet_lib.planning import Norm
 from nnunet_lib.training.schedules import RESTARTS, Scheduler
 
-AUGMENTATION = AugmentationSettings(
-    flip_probability=0.0,
-    rotation_probability=0.3,
-    low_resolution_probability=0.25,
-    gamma_probability=0.3,
-)
-"""NVIDIA's list without mirroring, which cost accuracy in trials of 5 minutes on two cores. With
-nnU-Net's rotation, low resolution and gamma, because without them a longer training learns its
-cases by heart. The README has the trials."""
-
 Optimiser = Literal["adam", "adamw", "sgd"]
 
 
@@ -133,7 +123,7 @@ class TrainingSettings:
     negative_slope: float | None = None
     foreground_oversampling: float = 0.33
     number_of_volumes: int = 4
-    augmentation: AugmentationSettings = AUGMENTATION
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     loader: Loader = "dali"
     validation_interval: int = 4
     checkpoint_interval: int | None = None

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from nnunet_lib.cli.main import make_parser
+from nnunet_lib.cli.options import settings_from
+from nnunet_lib.loading import AugmentationSettings
+
 ROOT = Path(__file__).parents[2]
 # The options of its scripts, from its source (runtime/args.py for main.py), in their order.
 NVIDIA = {
@@ -62,6 +66,14 @@ def test_every_row_has_our_option_or_a_reason(script: str, sections) -> None:
 def test_what_the_page_calls_ours_exists(page, check_ours) -> None:
     rows = [row[1] for row in page("docs/from-nvidia.md").rows()]
     assert check_ours(rows) >= 60
+
+
+def test_their_augmentation_is_one_list_on_the_command_line_and_in_python(page) -> None:
+    (line,) = re.findall(
+        r"Their list of augmentations.* is `(train .*?)`", page("from-nvidia.md").text
+    )
+    arguments = make_parser().parse_args([*line.split(), "--data", "d", "--results", "r"])
+    assert settings_from(arguments, AugmentationSettings()) == AugmentationSettings.nvidia()
 
 
 def test_every_trap_has_a_test_that_is_there(sections) -> None:

@@ -27,6 +27,7 @@ PLAIN = replace(SETTINGS, augmentation=AugmentationSettings.none())
 EVERYTHING = AugmentationSettings(
     zoom_probability=0.5,
     rotation_probability=0.5,
+    flip_probability=0.5,
     noise_probability=0.5,
     blur_probability=0.5,
     brightness_probability=0.5,

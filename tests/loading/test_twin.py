@@ -25,11 +25,14 @@ from nnunet_lib.loading.twin import stack
 
 OFF = AugmentationSettings(
     zoom_probability=0.0,
+    rotation_probability=0.0,
     flip_probability=0.0,
     noise_probability=0.0,
     blur_probability=0.0,
     brightness_probability=0.0,
     contrast_probability=0.0,
+    low_resolution_probability=0.0,
+    gamma_probability=0.0,
 )
 PATCH = (9, 9, 9)
 SHAPE = (16, 17, 18)

@@ -32,11 +32,14 @@ Batch = tuple[np.ndarray, np.ndarray]
 # Every change with probability 0: the place to switch on one at a time.
 OFF = AugmentationSettings(
     zoom_probability=0.0,
+    rotation_probability=0.0,
     flip_probability=0.0,
     noise_probability=0.0,
     blur_probability=0.0,
     brightness_probability=0.0,
     contrast_probability=0.0,
+    low_resolution_probability=0.0,
+    gamma_probability=0.0,
 )
 # Each change by itself, always, and strong enough to be seen.
 GEOMETRIC = {
@@ -61,6 +64,7 @@ INTENSITY = {
 EVERY_GEOMETRY = replace(OFF, zoom_probability=0.5, rotation_probability=0.5, flip_probability=0.5)
 EVERYTHING = AugmentationSettings(
     rotation_probability=0.2,
+    flip_probability=0.5,
     low_resolution_probability=0.25,
     gamma_probability=0.3,
     inverted_gamma_probability=0.1,

@@ -94,7 +94,9 @@ def batches_of(
         foreground_oversampling=0.33 if augmented else 1.0,
         number_of_volumes=VOLUMES,
         seed=seed,
-        augmentation=AugmentationSettings(enabled=augmented, flip_probability=0.0),
+        augmentation=replace(
+            AugmentationSettings.nvidia(), enabled=augmented, flip_probability=0.0
+        ),
     )
     return iter(training_batches(files, settings))
 
