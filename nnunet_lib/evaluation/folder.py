@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_lib.datasets import LabelMap, read_header, read_label
-from nnunet_lib.datasets.nifti import ENDINGS, grid_difference, stem
+from nnunet_lib.datasets import read_header, read_label
+from nnunet_lib.datasets.nifti import ENDINGS, Header, grid_difference, stem
 from nnunet_lib.errors import InputError
 from nnunet_lib.evaluation.overlap import EmptyAs, dice_of, overlap_of
 from nnunet_lib.evaluation.report import CaseScores, ClassScore, EvaluationReport
@@ -19,6 +19,8 @@ PROBABILITIES = "_probabilities"
 """`<case>_probabilities.nii.gz` beside `<case>.nii.gz` holds probabilities, not labels."""
 
 _CUBIC_MILLIMETRES_A_MILLILITRE = 1000
+_PERPENDICULAR = 0.01
+"""Largest cosine between axes that still count as perpendicular: distances are off by less."""
 
 _Pair = tuple[str, Path, Path]
 """A case, its prediction and its truth."""
@@ -41,6 +43,9 @@ def evaluate_folder(
     are counted in the report, so that one fold's predictions can be compared with the labels of a
     whole dataset. The classes are the values above 0 that occur anywhere; one that is predicted
     but never true counts, with a Dice of 0.
+
+    Volumes are right for any axes. Surface distances take the axes as perpendicular, which those of
+    a CT with a tilted gantry are not: the report names such cases.
 
     Args:
         predictions: folder of `<case>.nii.gz` or `<case>.nii`.
@@ -132,34 +137,60 @@ def _refuse(faults: Sequence[str], remedy: str) -> None:
 def _score(pair: _Pair, empty_as: EmptyAs, tolerance: float | None) -> CaseScores:
     """Compare each class above 0 that either map of a case holds."""
     case, prediction, truth = pair
-    predicted, true = read_label(prediction), read_label(truth)
-    labels = np.union1d(_values(predicted.array), _values(true.array)).tolist()
+    predicted, true, header = (
+        read_label(prediction).array,
+        read_label(truth).array,
+        read_header(truth),
+    )
+    labels = np.union1d(_values(predicted), _values(true)).tolist()
     return CaseScores(
         case,
         {
-            label: _score_class(predicted, true, label, empty_as, tolerance)
+            label: _score_class(predicted, true, header, label, empty_as, tolerance)
             for label in labels
             if label > 0
         },
+        _are_slanted(_own_axes(header)),
     )
 
 
 def _score_class(
-    prediction: LabelMap, truth: LabelMap, label: int, empty_as: EmptyAs, tolerance: float | None
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    header: Header,
+    label: int,
+    empty_as: EmptyAs,
+    tolerance: float | None,
 ) -> ClassScore:
-    overlap = overlap_of(prediction.array, truth.array, label)
-    voxel_ml = math.prod(truth.spacing) / _CUBIC_MILLIMETRES_A_MILLILITRE
+    overlap = overlap_of(prediction, truth, label)
+    voxel_ml = abs(float(np.linalg.det(_own_axes(header)))) / _CUBIC_MILLIMETRES_A_MILLILITRE
     surface = None
     if tolerance is not None:
-        surface = surface_scores(
-            prediction.array, truth.array, truth.spacing, label, tolerance, empty_as
-        )
+        surface = surface_scores(prediction, truth, header.spacing, label, tolerance, empty_as)
     return ClassScore(
         dice_of(overlap, empty_as),
         overlap.prediction * voxel_ml,
         overlap.truth * voxel_ml,
         surface,
     )
+
+
+def _own_axes(header: Header) -> np.ndarray:
+    """(3, 3): a step along i, j and k in each column, in millimetres of the scanner.
+
+    An sform to another space, such as a template's, beside a qform stretches and shears voxels as
+    it likes. The spacing is then the qform's.
+    """
+    said = header.placement
+    if said and said.qform is not None and said.sform_code > 1:
+        return said.qform[:3, :3]
+    return header.affine[:3, :3]
+
+
+def _are_slanted(axes: np.ndarray) -> bool:
+    """Whether two axes (3, 3) do not stand at a right angle."""
+    units = axes / np.linalg.norm(axes, axis=0)
+    return not np.allclose(units.T @ units, np.eye(3), atol=_PERPENDICULAR)
 
 
 def _values(labels: np.ndarray) -> np.ndarray:

@@ -37,10 +37,17 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class CaseScores:
-    """All classes of one case, by class value."""
+    """All classes of one case.
+
+    Attributes:
+        case: its identifier.
+        classes: by class value.
+        slanted: whether its axes are not perpendicular, as surface distances take them to be.
+    """
 
     case: str
     classes: Mapping[int, ClassScore]
+    slanted: bool = False
 
     @property
     def dice(self) -> CaseDice:
@@ -221,6 +228,12 @@ class EvaluationReport:
             mean, both = item.mean, item.cases_with_distances
             hd95, assd = _number(mean.hd95_mm), _number(mean.assd_mm)
             yield f"{name:>6}  {_number(mean.surface_dice):>12}  {both:>5}  {hd95:>9}  {assd:>9}"
+        slanted = [case.case for case in self.cases if case.slanted]
+        if slanted:
+            yield (
+                "The axes of these cases are slanted, and their surface distances, which take them "
+                f"as perpendicular, are not exact: {', '.join(slanted)}."
+            )
 
 
 def check_results_path(path: Path) -> None:
@@ -266,6 +279,7 @@ def _summary_json(summary: Summary, surface: SurfaceSummary | None) -> dict[str,
 def _case_json(case: CaseScores) -> dict[str, Any]:
     return {
         "case": case.case,
+        "slanted": case.slanted,
         "classes": {
             str(label): {
                 "dice": score.dice,
@@ -291,6 +305,7 @@ def _case_from_json(value: Any) -> CaseScores:
             )
             for label, score in value["classes"].items()
         },
+        value.get("slanted", False),  # which older reports do not say
     )
 
 

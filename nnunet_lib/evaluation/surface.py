@@ -11,6 +11,8 @@ Conventions, on which libraries differ:
 - Normalised surface Dice is the share of both surfaces' voxels that lie within a tolerance of the
   other surface (Nikolov et al., arXiv:1809.04430), counted in voxels (as in MONAI) where the
   authors' `surface-distance` weighs by area.
+- The axes count as perpendicular. Those of a CT with a tilted gantry are not, and its distances can
+  be off by a tenth.
 """
 
 from collections.abc import Sequence

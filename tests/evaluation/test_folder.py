@@ -3,15 +3,18 @@
 import csv
 import json
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from nnunet_lib.datasets import write_label, write_probabilities, write_volume
 from nnunet_lib.errors import InputError
-from nnunet_lib.evaluation import evaluate_folder
+from nnunet_lib.evaluation import EvaluationReport, evaluate_folder
 
 AFFINE = np.diag([2.0, 1.0, 5.0, 1.0])  # (i, j, k): a voxel is 10 cubic millimetres
 VOXEL_ML = 0.01
+TILTED = np.array([[2.0, 0, 0, 0], [0, 1, 2, 0], [0, 0, 5, 0], [0, 0, 0, 1]])
+"""The same voxels in slices that each lie 2 mm further along j: 10 cubic millimetres, too."""
 
 
 def write(folder, case, values, affine=AFFINE, ending=".nii.gz"):
@@ -87,6 +90,28 @@ def test_surfaces_use_the_spacing_of_the_file_and_the_tolerance(folders):
     assert a.hd95_mm == pytest.approx(np.percentile([0, 0, 1, 2], 95))
     assert a.surface_dice == pytest.approx(5 / 6)
     assert evaluate_folder(*folders, tolerance=2.0).cases[0].classes[1].surface.surface_dice == 1
+
+
+def test_a_tilted_gantrys_voxels_keep_their_volume_and_its_distances_are_named(folders):
+    ones, note = [1] * 12, "perpendicular, are not exact: a."
+    for folder in folders:
+        write(folder, "a", ones, TILTED)
+    report = evaluate_folder(*folders)
+    assert report.cases[0].classes[1].truth_ml == pytest.approx(12 * VOXEL_ML)
+    assert report.describe().count(note) == 1
+    assert EvaluationReport.from_json(report.to_json()) == report
+    assert note not in evaluate_folder(*folders, tolerance=None).describe()
+
+
+def test_a_template_that_a_scan_was_aligned_to_changes_neither_its_volume_nor_its_axes(folders):
+    for folder in folders:
+        image = nib.Nifti1Image(np.ones((3, 2, 2), np.uint8), None)
+        image.set_qform(AFFINE, 1)
+        image.set_sform(1.3 * TILTED, 4)  # MNI space
+        nib.save(image, folder / "a.nii.gz")
+    report = evaluate_folder(*folders)
+    assert report.cases[0].classes[1].truth_ml == pytest.approx(12 * VOXEL_ML)
+    assert not report.cases[0].slanted
 
 
 def test_surface_scores_are_in_both_files_and_means_leave_out_what_has_no_distance(
