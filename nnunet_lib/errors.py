@@ -1,5 +1,7 @@
 """The one exception that is written for people."""
 
+from typing import Any, get_args
+
 
 class InputError(Exception):
     """Something the user gave is wrong.
@@ -11,3 +13,14 @@ class InputError(Exception):
     def _render_traceback_(self) -> list[str]:
         """What IPython shows in a traceback's place."""
         return [str(self)]
+
+
+def require_choice(name: str, value: object, choices: Any) -> None:
+    """Refuse a value that is none of a `Literal`'s.
+
+    Raises:
+        InputError: naming the setting, its value and what it may be.
+    """
+    if value not in get_args(choices):
+        known = ", ".join(get_args(choices))
+        raise InputError(f"{name} {value}: must be one of {known}.")

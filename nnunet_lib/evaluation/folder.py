@@ -1,6 +1,5 @@
 """Compare a folder of predicted label maps with a folder of true ones."""
 
-import math
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,10 +8,10 @@ import numpy as np
 
 from nnunet_lib.datasets import read_header, read_label
 from nnunet_lib.datasets.nifti import ENDINGS, Header, grid_difference, stem
-from nnunet_lib.errors import InputError
+from nnunet_lib.errors import InputError, require_choice
 from nnunet_lib.evaluation.overlap import EmptyAs, dice_of, overlap_of
 from nnunet_lib.evaluation.report import CaseScores, ClassScore, EvaluationReport
-from nnunet_lib.evaluation.surface import TOLERANCE, surface_scores
+from nnunet_lib.evaluation.surface import TOLERANCE, require_tolerance, surface_scores
 from nnunet_lib.parallel import run_all
 
 PROBABILITIES = "_probabilities"
@@ -58,10 +57,11 @@ def evaluate_folder(
 
     Raises:
         InputError: one report of all that is missing, unreadable or on another grid; or if the
-            tolerance is no distance.
+            tolerance is no distance, or `empty_as` neither word.
     """
-    if tolerance is not None and not 0 <= tolerance < math.inf:
-        raise InputError(f"The tolerance is {tolerance} mm; give 0 or more.")
+    require_choice("empty_as", empty_as, EmptyAs)
+    if tolerance is not None:
+        require_tolerance(tolerance)
     pairs, left_out = _pairs(Path(predictions), Path(labels), cases)
     _require_same_grids(pairs)
     score = partial(_score, empty_as=empty_as, tolerance=tolerance)

@@ -6,6 +6,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_lib.errors import require_choice
+
 EmptyAs = Literal["undefined", "one"]
 """What Dice is where neither map has the class: undefined (nnU-Net), or 1 (NVIDIA)."""
 
@@ -59,7 +61,12 @@ def _mask(labels: npt.NDArray[Any], label: int, buffer: npt.NDArray[np.bool_]) -
 
 
 def dice_of(overlap: Overlap, empty_as: EmptyAs = "undefined") -> float | None:
-    """Dice = 2 |P ∩ T| / (|P| + |T|), in float64; None where it is undefined (0 / 0)."""
+    """Dice = 2 |P ∩ T| / (|P| + |T|), in float64; None where it is undefined (0 / 0).
+
+    Raises:
+        InputError: if `empty_as` is neither word.
+    """
+    require_choice("empty_as", empty_as, EmptyAs)
     voxels = overlap.prediction + overlap.truth
     if voxels == 0:
         return 1.0 if empty_as == "one" else None
@@ -82,6 +89,7 @@ def dice(
             left out of means; `one` gives 1, NVIDIA's convention.
 
     Raises:
+        InputError: if `empty_as` is neither word.
         ValueError: if the shapes differ.
     """
     return dice_of(overlap_of(prediction, truth, label), empty_as)

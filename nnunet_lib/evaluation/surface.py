@@ -15,6 +15,7 @@ Conventions, on which libraries differ:
   be off by a tenth.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ import numpy.typing as npt
 from scipy.spatial import KDTree
 
 from nnunet_lib.datasets.cropping import bounding_box, box_slices
+from nnunet_lib.errors import InputError, require_choice
 from nnunet_lib.evaluation.overlap import EmptyAs, Overlap, dice_of
 
 TOLERANCE = 1.0
@@ -74,8 +76,13 @@ def surface_scores(
         empty_as: what surface Dice is where neither map has the class, as for `dice`.
 
     Raises:
+        InputError: if a spacing, the tolerance or `empty_as` is impossible.
         ValueError: if the shapes differ, or `spacing` has another number of axes.
     """
+    require_choice("empty_as", empty_as, EmptyAs)
+    require_tolerance(tolerance)
+    if not all(0 < step < math.inf for step in spacing):
+        raise InputError(f"The spacing is {tuple(spacing)} mm; give numbers above 0.")
     if prediction.shape != truth.shape or len(spacing) != truth.ndim:
         shapes = f"{prediction.shape}, {truth.shape} and {len(spacing)} spacings"
         raise ValueError(f"The maps and the spacing differ in shape: {shapes}.")
@@ -94,6 +101,16 @@ def surface_scores(
         assd_mm=float(both.mean()),
         surface_dice=float(np.mean(both <= tolerance + _ROUNDING)),
     )
+
+
+def require_tolerance(tolerance: float) -> None:
+    """Refuse a tolerance, in millimetres, that is no distance.
+
+    Raises:
+        InputError: if it is below 0 or not finite.
+    """
+    if not 0 <= tolerance < math.inf:
+        raise InputError(f"The tolerance is {tolerance} mm; give 0 or more.")
 
 
 def surface_of(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from nnunet_lib.errors import require_choice
+
 Scheduler = Literal["poly", "cosine", "cosine_restarts", "constant"]
 
 POLY_POWER = 0.9
@@ -20,7 +22,11 @@ def learning_rate_factor(scheduler: Scheduler, progress: float, restarts: int = 
     poly: (1 - t)^0.9, nnU-Net's; cosine: (1 + cos πt) / 2; constant: 1; cosine_restarts: the
     cosine again after each of the restarts, in cycles of equal length, so that training ends at
     the bottom of one (SGDR, Loshchilov and Hutter, arXiv:1608.03983).
+
+    Raises:
+        InputError: if there is no such scheduler.
     """
+    require_choice("scheduler", scheduler, Scheduler)
     progress = min(max(progress, 0.0), 1.0)
     if scheduler == "poly":
         return (1.0 - progress) ** POLY_POWER

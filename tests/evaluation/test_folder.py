@@ -146,6 +146,12 @@ def test_a_tolerance_that_is_no_distance_is_refused(folders, tolerance):
         evaluate_folder(*folders, tolerance=tolerance)
 
 
+def test_another_word_for_an_empty_class_is_refused_before_any_work(folders, monkeypatch):
+    monkeypatch.setattr("nnunet_lib.evaluation.folder.run_all", None)
+    with pytest.raises(InputError, match="empty_as One: must be one of undefined, one"):
+        evaluate_folder(*folders, empty_as="One")
+
+
 def test_results_that_are_no_json_file_are_refused(folders, tmp_path):
     with pytest.raises(InputError, match="json"):
         evaluate_folder(*folders).save(tmp_path / "scores.csv")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import dice as dissimilarity
 
+from nnunet_lib.errors import InputError
 from nnunet_lib.evaluation.overlap import Overlap, dice, dice_of, overlap_of
 
 
@@ -60,3 +61,10 @@ def test_the_maps_are_not_changed(kind, label, score):
     assert dice(prediction, truth, label) == score
     assert prediction.tolist() == [[0, 1]]
     assert truth.tolist() == [[1, 1]]
+
+
+@pytest.mark.parametrize("word", ["One", "zero", None])
+@pytest.mark.parametrize("maps", [np.zeros((2, 3), np.uint8), np.ones((2, 3), np.uint8)])
+def test_another_word_for_an_empty_class_is_refused(word, maps):
+    with pytest.raises(InputError, match=r"empty_as .*: must be one of undefined, one"):
+        dice(maps, maps, 1, empty_as=word)

@@ -9,6 +9,7 @@ import pytest
 from scipy.ndimage import binary_erosion, gaussian_filter
 from scipy.spatial.distance import cdist
 
+from nnunet_lib.errors import InputError
 from nnunet_lib.evaluation.surface import SurfaceScores, surface_of, surface_scores
 
 REFERENCES = json.loads((Path(__file__).parent / "references/surfaces.json").read_text())
@@ -192,3 +193,19 @@ def test_maps_and_spacings_of_different_shapes_are_refused():
         surface_scores(mask, mask[:1], SPACING)
     with pytest.raises(ValueError, match="spacing"):
         surface_scores(mask, mask, (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"spacing": (1, 0, 1)}, "spacing"),
+        ({"spacing": (1, -1, 1)}, "spacing"),
+        ({"spacing": (1, 1, np.nan)}, "spacing"),
+        ({"tolerance": -1}, "tolerance"),
+        ({"tolerance": np.nan}, "tolerance"),
+        ({"empty_as": "One"}, "empty_as"),
+    ],
+)
+def test_distances_that_cannot_be_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        surface_scores(cube((1, 1, 1)), cube((2, 2, 2)), **{"spacing": SPACING, **changes})

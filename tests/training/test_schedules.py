@@ -2,9 +2,11 @@
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from nnunet_lib.errors import InputError
 from nnunet_lib.training import (
     Budget,
     TrainingSettings,
@@ -84,3 +86,9 @@ def test_the_budget_that_ends_first_counts() -> None:
     assert both.progress(step=10, elapsed=90) == 1
     assert Budget(steps=None, seconds=60).progress(10_000, 30) == 0.5
     assert Budget(steps=100, seconds=None).progress(25, 1e9) == 0.25
+
+
+@pytest.mark.parametrize("scheduler", ["foo", "Poly", None])
+def test_a_scheduler_that_there_is_not_is_refused(scheduler: Any) -> None:
+    with pytest.raises(InputError, match=r"scheduler .*: must be one of poly, cosine"):
+        learning_rate_factor(scheduler, 0.5)
