@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from nnunet_lib.errors import InputError
+from nnunet_lib.errors import InputError, require_choice
 
 Precision = Literal["float32", "float16", "bfloat16"]
 
@@ -39,11 +39,17 @@ class ComputeSettings:
         tf32: whether NVIDIA GPUs since Ampere may round float32 factors to 10 bits of mantissa,
             as TensorFlow does by default. Without effect elsewhere.
         xla: whether XLA compiles the network.
+
+    Raises:
+        InputError: if there is no such precision.
     """
 
     precision: Precision = "float32"
     tf32: bool = True
     xla: bool = False
+
+    def __post_init__(self) -> None:
+        require_choice("precision", self.precision, Precision)
 
 
 DEFAULT_COMPUTE = ComputeSettings()

@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from numbers import Integral, Real
+from typing import Any, Literal
 
-from nnunet_lib.errors import InputError
+from nnunet_lib.errors import InputError, require_choice
 from nnunet_lib.inference.settings import DEFAULTS, InferenceSettings
 from nnunet_lib.loading import AugmentationSettings, Loader
 from nnunet_lib.model.compute import ComputeSettings
@@ -31,7 +32,30 @@ OPTIMISER_DEFAULTS: dict[Optimiser, OptimiserDefaults] = {
 beside their sum; its rate came out of the README's trials. adamw takes adam's rate and
 PyTorch's decay, which is larger because the rate multiplies it. sgd has nnU-Net's values."""
 
-_CHOICES = {"scheduler": get_args(Scheduler), "optimiser": get_args(Optimiser)}
+_CHOICES: dict[str, Any] = {"scheduler": Scheduler, "optimiser": Optimiser, "loader": Loader}
+_WHOLE = (
+    "fold",
+    "number_of_folds",
+    "epochs",
+    "steps_per_epoch",
+    "validation_interval",
+    "checkpoint_interval",
+    "restarts",
+    "batch_size",
+    "base_filters",
+    "number_of_volumes",
+    "seed",
+)
+_REAL = (
+    "time_limit",
+    "learning_rate",
+    "momentum",
+    "weight_decay",
+    "warmup",
+    "gradient_clip",
+    "negative_slope",
+    "foreground_oversampling",
+)
 _TOO_LARGE = 2**31
 """No count means anything from here on, and TensorFlow's 32-bit numbers cannot hold it."""
 _POSITIVE = (
@@ -59,6 +83,14 @@ class LossSettings:
 
     include_background: bool = False
     focal: bool = False
+
+
+_PARTS = {
+    "loss": LossSettings,
+    "augmentation": AugmentationSettings,
+    "inference": InferenceSettings,
+    "compute": ComputeSettings,
+}
 
 
 @dataclass(frozen=True)
@@ -135,15 +167,30 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
+        self._check_kinds()
         self._check_sizes()
         self._check_shares()
         self._check_folds()
         if self.resume and self.overwrite:
             raise InputError("resume and overwrite: a run is either gone on with or replaced.")
         for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                known = ", ".join(choices)
-                raise InputError(f"{name} {getattr(self, name)}: must be one of {known}.")
+            require_choice(name, getattr(self, name), choices)
+        if self.norm is not None:
+            require_choice("norm", self.norm, Norm)
+
+    def _check_kinds(self) -> None:
+        """Numbers that are numbers, and settings that are settings; None only where it may be."""
+        for names, kind, words in ((_WHOLE, Integral, "a whole number"), (_REAL, Real, "a number")):
+            for name in names:
+                value = getattr(self, name)
+                unset = value is None and getattr(TrainingSettings, name) is None
+                if not unset and (isinstance(value, bool) or not isinstance(value, kind)):
+                    raise InputError(f"{name.replace('_', ' ')} {value!r}: must be {words}.")
+        for name, settings in _PARTS.items():
+            value = getattr(self, name)
+            if not isinstance(value, settings):
+                none = " AugmentationSettings.none() is for none." if name == "augmentation" else ""
+                raise InputError(f"{name} {value!r}: must be {settings.__name__}.{none}")
 
     def _check_sizes(self) -> None:
         """Numbers that are above 0, and counts that TensorFlow can hold."""
