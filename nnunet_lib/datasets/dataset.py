@@ -91,7 +91,7 @@ def check_description(source: Path, value: Any) -> tuple[tuple[str, ...], tuple[
     return _channels(source, value), _labels(source, value)
 
 
-def find_images(folder: Path, number_of_channels: int) -> tuple[Case, ...]:
+def find_images(folder: Path | str, number_of_channels: int) -> tuple[Case, ...]:
     """The scans in a folder, without labels, ordered by identifier.
 
     A scan is one file `<case>.nii.gz`, or the files `<case>_0000.nii.gz`, `<case>_0001.nii.gz`,
@@ -102,6 +102,7 @@ def find_images(folder: Path, number_of_channels: int) -> tuple[Case, ...]:
     Raises:
         InputError: if there is no such folder, no image in it, or one case twice.
     """
+    folder = Path(folder)
     if folder.is_file():
         file_ending(folder)
         cases = tuple(

@@ -141,7 +141,7 @@ def stem(path: Path) -> str:
     return path.name.removesuffix(file_ending(path))
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path | str) -> Header:
     """Read and check a header, without reading (or making room for) the voxels.
 
     Raises:
@@ -149,6 +149,7 @@ def read_header(path: Path) -> Header:
             or spacing that is not positive, more voxels than the file can hold, voxels that
             are not real numbers, an affine that cannot be inverted or has another spacing.
     """
+    path = Path(path)
     raw = _raw_header(path)
     sizes = _sizes(path, raw)
     _check_data(path, raw, sizes)
@@ -168,34 +169,36 @@ def read_header(path: Path) -> Header:
     return Header((k, j, i), channels, affine, (spacing[2], spacing[1], spacing[0]), placement)
 
 
-def read_volume(paths: Sequence[Path]) -> Volume:
+def read_volume(paths: Sequence[Path | str] | Path | str) -> Volume:
     """Read an image: one 3D or 4D file (channels on its fourth axis), or one file a channel.
 
     Scaling in the header (scl_slope, scl_inter) is applied; metres and microns become
-    millimetres.
+    millimetres. A single path means a list of one.
 
     Raises:
         InputError: if a file cannot be read, or if the files are not on one grid.
     """
-    headers = [read_header(path) for path in paths]
-    for path, header in zip(paths[1:], headers[1:], strict=True):
+    files = [Path(path) for path in ([paths] if isinstance(paths, Path | str) else paths)]
+    headers = [read_header(path) for path in files]
+    for path, header in zip(files[1:], headers[1:], strict=True):
         difference = grid_difference(header, headers[0])
         if difference:
-            problem = f"is not on the grid of {paths[0].name}: {difference}"
+            problem = f"is not on the grid of {files[0].name}: {difference}"
             raise FindingError(path, problem, "Resample all channels of a case to one grid")
-    arrays = [_as_spatial(_voxels(path)).astype(np.float32, copy=False) for path in paths]
+    arrays = [_as_spatial(_voxels(path)).astype(np.float32, copy=False) for path in files]
     array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=-1)  # (z, y, x, c)
     array, first = np.ascontiguousarray(array), headers[0]
     return Volume(array, first.affine, first.spacing, first.placement)
 
 
-def read_label(path: Path) -> LabelMap:
+def read_label(path: Path | str) -> LabelMap:
     """Read a label map, stored as integers or as floats that are whole numbers.
 
     Raises:
         InputError: if the file cannot be read, has several channels, or holds a value that is
             not one of 0, 1, ..., 255.
     """
+    path = Path(path)
     header = read_header(path)
     if header.channels != 1:
         problem = f"is a label map with {header.channels} channels"
@@ -211,13 +214,13 @@ def read_label(path: Path) -> LabelMap:
     return LabelMap(labels, header.affine, header.spacing)
 
 
-def write_volume(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+def write_volume(path: Path | str, array: np.ndarray, affine: np.ndarray) -> None:
     """Write an image (z, y, x) or (z, y, x, channel), in the array's own data type."""
     _write(path, array, affine)
 
 
 def write_label(
-    path: Path, array: np.ndarray, affine: np.ndarray, placement: Placement | None = None
+    path: Path | str, array: np.ndarray, affine: np.ndarray, placement: Placement | None = None
 ) -> None:
     """Write a label map (z, y, x) as uint8.
 
@@ -238,7 +241,7 @@ def write_label(
 
 
 def write_probabilities(
-    path: Path, array: np.ndarray, affine: np.ndarray, placement: Placement | None = None
+    path: Path | str, array: np.ndarray, affine: np.ndarray, placement: Placement | None = None
 ) -> None:
     """Write class probabilities (z, y, x, class) as float32, classes on NIfTI's fourth axis.
 
@@ -420,9 +423,10 @@ def _no_labels(values: np.ndarray) -> np.ndarray:
 
 
 def _write(
-    path: Path, array: np.ndarray, affine: np.ndarray, placement: Placement | None = None
+    path: Path | str, array: np.ndarray, affine: np.ndarray, placement: Placement | None = None
 ) -> None:
     """Write (z, y, x[, channel]) whole or not at all; the same array gives the same bytes."""
+    path = Path(path)
     file_ending(path)
     voxels = array.transpose(2, 1, 0, *range(3, array.ndim))  # (i, j, k[, channel])
     image_class: Any = nib.Nifti1Image  # nibabel's methods have no types

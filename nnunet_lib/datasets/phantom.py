@@ -122,7 +122,7 @@ class Scan:
 
 
 def make_phantom(
-    output: Path,
+    output: Path | str,
     cases: int = 20,
     modality: Modality = "mri",
     channels: int = 1,
@@ -151,6 +151,7 @@ def make_phantom(
     names = _channel_names(modality, channels)
     if cases < 1 or seed < 0:
         raise InputError("A phantom needs cases of at least 1 and a seed of at least 0.")
+    output = Path(output)
     if _is_there(output, settings):
         return Dataset.open(output)
     with filling(output, last="dataset.json") as folder:

@@ -185,12 +185,13 @@ class EvaluationReport:
             for label, score in case.classes.items():
                 yield case.case, label, score.dice, score.prediction_ml, score.truth_ml
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path | str) -> None:
         """Write the JSON file `path`, and beside it a CSV file with one row a case and class.
 
         Raises:
             InputError: as `check_results_path` does.
         """
+        path = Path(path)
         check_results_path(path)
         write_json(path, self.to_json())
         with (

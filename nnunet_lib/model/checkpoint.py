@@ -92,12 +92,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def find_checkpoint(model: Path, name: str = LAST) -> Path:
+def find_checkpoint(model: Path | str, name: str = LAST) -> Path:
     """The checkpoint file that `model` means: itself, or the one of that name in a run folder.
 
     Raises:
         InputError: if there is none.
     """
+    model = Path(model)
     if model.is_file():
         if name != LAST and model.name != name:
             raise InputError(f"{model}: is one checkpoint, and another was asked for: {name}.")

@@ -108,7 +108,7 @@ def _any_number_of_patches(model: tf.keras.Model) -> tf.TensorSpec:
 
 
 def load_network(
-    model: Path,
+    model: Path | str,
     checkpoint: str = LAST,
     compute: ComputeSettings = DEFAULT_COMPUTE,
     batch_size: int = 1,
@@ -129,7 +129,7 @@ def load_network(
 
 
 def load_unet(
-    model: Path, checkpoint: str = LAST, precision: Precision = "float32"
+    model: Path | str, checkpoint: str = LAST, precision: Precision = "float32"
 ) -> tuple[tf.keras.Model, Plan]:
     """Build the network of a run folder or a checkpoint file, with its weights.
 

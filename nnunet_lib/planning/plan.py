@@ -222,13 +222,13 @@ class Plan:
         write_json(path, self.to_json())
 
     @classmethod
-    def load(cls, path: Path) -> "Plan":
+    def load(cls, path: Path | str) -> "Plan":
         """Read a plan.
 
         Raises:
             InputError: if the file is missing or is not a plan.
         """
-        return cls.from_json(read_json(path), source=str(path))
+        return cls.from_json(read_json(Path(path)), source=str(path))
 
 
 def times(values: Sequence[float]) -> str:

@@ -105,12 +105,12 @@ class NoLog:
         """There is nothing to close."""
 
 
-def read_metrics(run: Path) -> tuple[EpochRecord, ...]:
+def read_metrics(run: Path | str) -> tuple[EpochRecord, ...]:
     """The records of a run, in order; empty if it has none yet.
 
     A last line that a killed process left unfinished is passed over.
     """
-    path = run / METRICS
+    path = Path(run) / METRICS
     if not path.is_file():
         return ()
     try:
