@@ -11,13 +11,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nnunet_lib.errors import InputError
+from nnunet_lib.errors import InputError, require_choice
 from nnunet_lib.files import read_json
 from nnunet_lib.inference.components import POSTPROCESSING, Postprocessing
 from nnunet_lib.inference.windows import Network
 from nnunet_lib.model.compute import DEFAULT_COMPUTE, ComputeSettings
 from nnunet_lib.planning import Plan
 from nnunet_lib.preprocessing import preprocessing_key
+
+State = Literal["last", "best"]
+"""Of a run: where it stopped, or where it scored best on its validation fold."""
 
 FOLD = "fold.json"
 """In a run folder: the cases that the run was trained and validated on."""
@@ -57,7 +60,7 @@ class Member:
 
 def load_members(
     models: Sequence[Path],
-    checkpoint: str,
+    checkpoint: State = "last",
     compute: ComputeSettings = DEFAULT_COMPUTE,
     batch_size: int = 1,
 ) -> tuple[Member, ...]:
@@ -65,20 +68,21 @@ def load_members(
 
     Args:
         models: run folders, checkpoint files, or folders that `cross_validate` has written.
-        checkpoint: the file name to take from a run folder.
+        checkpoint: which state of the runs to use.
         compute: precision and compilation of all of them.
         batch_size: how many windows a call brings.
 
     Raises:
-        InputError: if one cannot be loaded, or they differ in channels or labels.
+        InputError: if one cannot be loaded, they differ in channels or labels, or there is no such
+            state.
     """
     # Here and not above, because this one imports TensorFlow.
     from nnunet_lib.model import load_network
 
+    require_choice("checkpoint", checkpoint, State)
+    name = f"checkpoint_{checkpoint}.npz"
     runs = [run for model in models for run in runs_of(model)]
-    members = tuple(
-        Member(*load_network(run, checkpoint, compute, batch_size), run) for run in runs
-    )
+    members = tuple(Member(*load_network(run, name, compute, batch_size), run) for run in runs)
     for other in members[1:]:
         _require_same("channels", members[0], other)
         _require_same("labels", members[0], other)

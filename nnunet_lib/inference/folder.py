@@ -25,7 +25,13 @@ from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.evaluation import PROBABILITIES
 from nnunet_lib.inference.components import NOTHING, Postprocessing
-from nnunet_lib.inference.ensemble import FOLD, Member, common_postprocessing, load_members
+from nnunet_lib.inference.ensemble import (
+    FOLD,
+    Member,
+    State,
+    common_postprocessing,
+    load_members,
+)
 from nnunet_lib.inference.prediction import NO_FLIPS, predict_ensemble
 from nnunet_lib.inference.settings import DEFAULTS, InferenceSettings
 from nnunet_lib.model.compute import DEFAULT_COMPUTE, ComputeSettings, prepare
@@ -57,7 +63,7 @@ def predict(
     output: Path | str,
     settings: InferenceSettings = DEFAULTS,
     *,
-    checkpoint: Literal["last", "best"] = "last",
+    checkpoint: State = "last",
     subset: Subset = "all",
     postprocess: bool = True,
     compute: ComputeSettings = DEFAULT_COMPUTE,
@@ -95,7 +101,7 @@ def predict(
     ranks = distributed.join()
     _say(ranks, *prepare(compute))
     windows = settings.window_batch_size
-    members = load_members(models, f"checkpoint_{checkpoint}.npz", compute, windows)
+    members = load_members(models, checkpoint, compute, windows)
     cases = find_images(input, len(members[0].plan.channels))
     if subset == "validation":
         cases = _validation_cases(members, cases)

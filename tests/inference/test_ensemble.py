@@ -235,7 +235,7 @@ def test_of_several_runs_only_the_postprocessing_that_all_agree_upon_is_done(
         [Member(linear(n), plan) for n, plan in enumerate(runs.plan_of.values())], volume
     ).labels
     output, together = tmp_path / "out", [runs.folder, runs.run_2d]
-    members = load_members(together, "checkpoint_last.npz")
+    members = load_members(together)
     assert common_postprocessing(members) == Postprocessing(False, (1,))
     predict(together, tmp_path / "images", output)
     expected = Postprocessing(classes=(1,)).apply(plain)
@@ -243,3 +243,8 @@ def test_of_several_runs_only_the_postprocessing_that_all_agree_upon_is_done(
     np.testing.assert_array_equal(read_label(output / "a.nii.gz").array, expected)
     predict(together, tmp_path / "images", output, postprocess=False)
     np.testing.assert_array_equal(read_label(output / "a.nii.gz").array, plain)
+
+
+def test_a_state_that_no_run_has_is_refused(tmp_path):
+    with pytest.raises(InputError, match="checkpoint newest: must be one of last, best"):
+        load_members([tmp_path], "newest")

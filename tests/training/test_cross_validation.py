@@ -114,7 +114,7 @@ def test_what_replaces_a_run_is_what_predicts(tiny_3d: PreprocessedDataset, tmp_
     folder, again = tmp_path / "run", replace(SHORT, overwrite=True)
     for start, networks in ((train, 1), (cross_validate, 2), (train, 1)):
         start(tiny_3d, folder, again, show_progress=False)
-        assert len(load_members([folder], LAST)) == networks
+        assert len(load_members([folder])) == networks
 
 
 @pytest.mark.slow
@@ -129,7 +129,7 @@ def test_nothing_is_replaced_before_the_cases_of_every_fold_were_looked_at(
     with pytest.raises(InputError, match=f"{case}_label.npy: there is no such file"):
         cross_validate(unfit, one, replace(SHORT, overwrite=True), show_progress=False)
     assert [path.name for path in one.glob("fold_*")] == []
-    assert len(load_members([one], LAST)) == 1
+    assert len(load_members([one])) == 1
 
 
 @pytest.mark.slow
