@@ -58,6 +58,12 @@ def evaluate_folder(
     Raises:
         InputError: one report of all that is missing, unreadable or on another grid; or if the
             tolerance is no distance, or `empty_as` neither word.
+
+    Example:
+        >>> from nnunet_lib.evaluation import evaluate_folder
+        >>> report = evaluate_folder("predicted", "labelsTr")
+        >>> report.save("scores.json")
+        >>> report.mean.dice
     """
     require_choice("empty_as", empty_as, EmptyAs)
     if tolerance is not None:

@@ -74,6 +74,15 @@ def predict_volume(
 
     Raises:
         InputError: if the scan does not have the plan's channels.
+
+    Example:
+        >>> from nnunet_lib.datasets import read_volume, write_label
+        >>> from nnunet_lib.inference import predict_volume
+        >>> from nnunet_lib.model import load_network
+        >>> network, plan = load_network("run")
+        >>> scan = read_volume("imagesTr/phantom_001.nii.gz")
+        >>> labels = predict_volume(network, scan, plan).labels
+        >>> write_label("predicted/phantom_001.nii.gz", labels, scan.affine, scan.placement)
     """
     return predict_ensemble([Member(network, plan)], volume, settings, description)
 

@@ -74,6 +74,13 @@ def train(
     Raises:
         InputError: if the folder holds a run already, the cases do not allow the folds, or
             the loss stops being finite.
+
+    Example:
+        >>> from nnunet_lib.preprocessing import PreprocessedDataset
+        >>> from nnunet_lib.training import TrainingSettings, train
+        >>> prepared = PreprocessedDataset.open("prepared", dimensions=3)
+        >>> result = train(prepared, "run", TrainingSettings(time_limit=15))
+        >>> result.history[-1].validation_dice
     """
     started = time.monotonic()
     settings = settings or TrainingSettings()

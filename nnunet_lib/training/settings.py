@@ -100,7 +100,8 @@ class TrainingSettings:
     Attributes:
         fold: which fold validates, from 0.
         number_of_folds: parts that the cases are split into.
-        epochs: passes of `steps_per_epoch` steps; with a time limit, None means "until then".
+        epochs: passes of `steps_per_epoch` steps. None means until the time limit, and without one
+            20 of them.
         steps_per_epoch: training steps between two lines of the log.
         time_limit: minutes of wall time, from the start of `train` to its return.
         optimiser: adam, adamw or sgd; see `make_optimiser`.
