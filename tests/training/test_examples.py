@@ -31,8 +31,9 @@ def test_the_examples_lead_from_preprocessed_cases_to_scores(
     ]
     script = "".join(lines)
     assert script.count("time_limit=15") == 1
-    # The library's own lines as printed, but for how long it trains.
-    exec(script.replace("time_limit=15", "epochs=1, steps_per_epoch=2"), {})  # noqa: S102
+    # As printed, but for how long it trains.
+    script = script.replace("time_limit=15", "epochs=1, steps_per_epoch=2")
+    exec(script, {})  # noqa: S102 - the library's own lines
     assert [case["case"] for case in json.loads(Path("scores.json").read_text())["cases"]] == [
         "phantom_001"
     ]
