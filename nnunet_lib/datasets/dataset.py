@@ -100,17 +100,14 @@ def find_images(folder: Path | str, number_of_channels: int) -> tuple[Case, ...]
     one image file: then its case alone is returned.
 
     Raises:
-        InputError: if there is no such folder, no image in it, or one case twice.
+        InputError: if there is no such folder, no image in it, one case twice, or a channel's
+            file beside which the channel before it is missing.
     """
     folder = Path(folder)
     if folder.is_file():
-        file_ending(folder)
-        cases = tuple(
-            case for case in _group(folder.parent, number_of_channels) if folder in case.images
-        )
-        if not cases:
+        if folder.name.startswith("."):
             raise FindingError(folder, "is a hidden file", "Rename it")
-        return cases
+        return (_case_of(folder, number_of_channels),)
     if folder.name.endswith(ENDINGS) and not folder.exists():
         raise FindingError(folder, "does not exist", "Check the name")
     if not folder.is_dir():
@@ -137,7 +134,14 @@ def _case_of(path: Path, number_of_channels: int) -> Case:
     if match is None:
         return Case(stem(path), (path,))
     files = channel_files(path.parent, match["case"], file_ending(path), number_of_channels)
-    return Case(match["case"], files) if files[0].is_file() else Case(stem(path), (path,))
+    if not files[0].is_file():
+        return Case(stem(path), (path,))
+    if path not in files:  # it would be left out without a word
+        problem = f"is named as a channel of {match['case']}, but the one before it is missing"
+        missing = f"{match['case']}_{len(files):04d}{file_ending(path)}"
+        alone = f"{stem(path)}_0000{file_ending(path)}"
+        raise FindingError(path, problem, f"Add {missing}; or name a scan of its own {alone}")
+    return Case(match["case"], files)
 
 
 def ends_like_a_channel(identifier: str) -> bool:

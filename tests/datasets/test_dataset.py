@@ -173,6 +173,41 @@ def test_a_missing_channel_is_listed_and_a_surplus_one_too(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    ("numbers", "channels"),
+    [((0, 2), 1), ((0, 1, 3, 5), 1), ((0, 2019), 1), ((0, 1, 3, 5), 2), ((0, 2019), 2)],
+)
+def test_an_image_that_would_be_left_out_is_named(tmp_path, numbers, channels):
+    _touch(tmp_path, "a.nii.gz", *(f"scan_{number:04d}.nii.gz" for number in numbers))
+    with pytest.raises(
+        InputError, match=r"scan_\d{4}\.nii\.gz: is named as a channel of scan, but"
+    ):
+        find_images(tmp_path, channels)
+    assert _found(find_images(tmp_path / "a.nii.gz", channels)) == {"a": ["a.nii.gz"]}
+
+
+@pytest.mark.parametrize(("numbers", "channels"), [((1, 2), 1), ((0, 1, 2), 1), ((0, 2), 2)])
+def test_every_image_belongs_to_a_case(tmp_path, numbers, channels):
+    files = [f"scan_{number:04d}.nii.gz" for number in numbers]
+    _touch(tmp_path, *files)
+    found = find_images(tmp_path, channels)
+    assert {path.name for case in found for path in case.images} >= set(files)
+
+
+def test_a_channel_after_a_missing_one_is_refused_with_what_is_missing(tmp_path):
+    _touch(tmp_path, "scan_0000.nii.gz", "scan_0002.nii.gz", "scan_0003.nii.gz")
+    for source in (tmp_path, tmp_path / "scan_0002.nii.gz"):
+        with pytest.raises(InputError, match=r"scan_0002\.nii\.gz: .*Add scan_0001\.nii\.gz; or"):
+            find_images(source, 1)
+    assert _found(find_images(tmp_path / "scan_0000.nii.gz", 1)) == {"scan": ["scan_0000.nii.gz"]}
+
+
+def test_a_hidden_file_is_no_image(tmp_path):
+    _touch(tmp_path, "._a.nii.gz")
+    with pytest.raises(InputError, match="is a hidden file"):
+        find_images(tmp_path / "._a.nii.gz", 1)
+
+
 def test_one_file_is_one_case(tmp_path):
     _touch(tmp_path, "a.nii.gz", "a.nii", "c_0000.nii.gz", "c_0001.nii.gz", "a.txt")
     assert _found(find_images(tmp_path / "a.nii.gz", 1)) == {"a": ["a.nii.gz"]}
