@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from tqdm.auto import tqdm
 
 from nnunet_lib import distributed
 from nnunet_lib.datasets import (
     Case,
     Header,
-    Volume,
     find_images,
     orientation_of,
     read_header,
@@ -240,24 +238,16 @@ def _predict_one(
 ) -> None:
     """Read, predict, write."""
     case = task.case
-    volume = _read_finite(case)
+    volume = read_volume(case.images)
     asked = [member for member in members if case.identifier not in member.skipped]
-    prediction = predict_ensemble(asked, volume, settings, case.identifier)
+    try:
+        prediction = predict_ensemble(asked, volume, settings, case.identifier)
+    except InputError as error:  # which knows no files
+        raise InputError(f"{case.images[0]}: {error}") from None
     labels, place = postprocessing.apply(prediction.labels), (volume.affine, volume.placement)
     if prediction.probabilities is not None:
         write_probabilities(task.probabilities, prediction.probabilities, *place)
     write_label(task.labels, labels, *place)  # last: it says that all is done
-
-
-def _read_finite(case: Case) -> Volume:
-    """The scan; one with NaN or infinite voxels would silently give an empty segmentation."""
-    volume = read_volume(case.images)
-    if not np.isfinite(volume.array).all():
-        raise InputError(
-            f"{case.images[0]}: has voxels that are NaN or infinite. "
-            "Replace them, for instance by the background's value."
-        )
-    return volume
 
 
 def _validation_cases(members: Sequence[Member], cases: Sequence[Case]) -> tuple[Case, ...]:

@@ -73,7 +73,8 @@ def predict_volume(
         description: if given, a bar of this name counts windows where they take a while.
 
     Raises:
-        InputError: if the scan does not have the plan's channels.
+        InputError: if the scan does not have the plan's channels, or is none: see
+            `preprocess_case`.
 
     Example:
         >>> from nnunet_lib.datasets import read_volume, write_label
@@ -106,7 +107,8 @@ def predict_ensemble(
         description: if given, a bar of this name counts the windows of all members.
 
     Raises:
-        InputError: if the scan does not have the plans' channels.
+        InputError: if the scan does not have the plans' channels, or is none: see
+            `preprocess_case`.
     """
     groups = [
         (preprocess_case(volume, alike[0].plan), alike) for alike in by_preprocessing(members)

@@ -3,6 +3,7 @@
 Taught in lesson 02. nnU-Net's order: crop, normalise, resample, pad.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -51,7 +52,8 @@ def preprocess_case(
             because it cuts patches from inside the case.
 
     Raises:
-        InputError: if image, label and plan do not fit each other.
+        InputError: if image, label and plan do not fit each other, or the image has no voxels,
+            some that are no finite numbers, or an impossible spacing.
     """
     _check(volume, plan, label)
     box = bounding_box(nonzero_voxels(volume.array))
@@ -67,6 +69,7 @@ def preprocess_case(
 
 
 def _check(volume: Volume, plan: Plan, label: LabelMap | None) -> None:
+    _check_image(volume)
     channels = volume.array.shape[-1]
     if channels != len(plan.channels):
         raise InputError(
@@ -81,6 +84,26 @@ def _check(volume: Volume, plan: Plan, label: LabelMap | None) -> None:
             "Give both on one grid."
         )
     require_known_labels(label, plan)
+
+
+def _check_image(volume: Volume) -> None:
+    """Refuse what would go through, and make all of the case one class or one voxel."""
+    shape, spacing = volume.array.shape, volume.spacing
+    if len(shape) != 4 or min(shape) < 1:
+        raise InputError(
+            f"the image has shape {shape}. Give an array (z, y, x, channel) with at least one "
+            "voxel."
+        )
+    if len(spacing) != 3 or not all(math.isfinite(size) and size > 0 for size in spacing):
+        raise InputError(
+            f"the image has the spacing {tuple(spacing)}. "
+            "Give the distance of voxels along z, y and x in mm, three numbers above 0."
+        )
+    if not np.isfinite(volume.array).all():
+        raise InputError(
+            "the image has voxels that are NaN or infinite. "
+            "Replace them, for instance by the background's value."
+        )
 
 
 def require_known_labels(label: LabelMap, plan: Plan) -> None:

@@ -198,7 +198,7 @@ def test_a_case_with_unusable_voxels_does_not_stop_the_others(
     folder, arrays = images
     arrays["a"][3, 2, 1, 0] = value
     write_volume(folder / "a.nii.gz", arrays["a"], oblique(SPACING))
-    with pytest.raises(InputError, match=r"a\.nii\.gz: has voxels that are NaN"):
+    with pytest.raises(InputError, match=r"a\.nii\.gz: the image has voxels that are NaN"):
         predict(model.run, folder, tmp_path / "out")
     assert names(tmp_path / "out") == ["b.nii.gz", "c.nii.gz"]
 
@@ -208,7 +208,7 @@ def test_no_earlier_prediction_stands_for_a_case_that_fails(images, model, tmp_p
     predict(model.run, folder, tmp_path / "out", InferenceSettings(save_probabilities=True))
     arrays["a"][3, 2, 1, 0] = np.nan
     write_volume(folder / "a.nii.gz", arrays["a"], oblique(SPACING))
-    with pytest.raises(InputError, match=r"a\.nii\.gz: has voxels that are NaN"):
+    with pytest.raises(InputError, match=r"a\.nii\.gz: the image has voxels that are NaN"):
         predict(model.run, folder, tmp_path / "out")
     assert names(tmp_path / "out") == ["b.nii.gz", "c.nii.gz"]
 

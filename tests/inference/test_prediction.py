@@ -168,6 +168,21 @@ def test_a_small_ct_case_is_padded_with_air_in_each_channel(make_plan):
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"array": np.full((8, 8, 8, 3), np.nan, np.float32)}, "voxels that are NaN"),
+        ({"array": np.zeros((0, 8, 8, 3), np.float32)}, r"has shape \(0, 8, 8, 3\)"),
+        ({"spacing": (0.0, 1.0, 1.0)}, "spacing"),
+    ],
+)
+def test_what_is_no_scan_is_refused(make_plan, change, message):
+    volume = a_volume((8, 8, 8), np.eye(4), (1.0, 1.0, 1.0))
+    plan = make_plan((1.0, 1.0, 1.0), (8, 8, 8))
+    with pytest.raises(InputError, match=message):
+        predict_volume(identity, replace(volume, **change), plan)
+
+
+@pytest.mark.parametrize(
     "wrong", [{"overlap": 1.0}, {"overlap": -0.1}, {"blend_mode": "x"}, {"window_batch_size": 0}]
 )
 def test_settings_out_of_range_are_refused(wrong):

@@ -2,6 +2,8 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,6 +146,37 @@ def test_a_hole_belongs_to_the_mask(make_plan: MakePlan, make_volume: MakeVolume
     volume.array[hole] = 0
     plan = make_plan(normalisation=(Normalisation("z_score", inside_mask=True),))
     assert (preprocess_case(volume, plan).image[hole] < -3).all()
+
+
+class TestWhatIsNoScan:
+    @pytest.mark.parametrize("scheme", [CT, Normalisation("z_score")])
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    def test_a_voxel_that_is_no_number(
+        self, make_plan: MakePlan, make_volume: MakeVolume, scheme: Normalisation, value: float
+    ) -> None:
+        volume, _ = make_volume()
+        volume.array[3, 2, 1, 0] = value
+        with pytest.raises(InputError, match="the image has voxels that are NaN or infinite"):
+            preprocess_case(volume, make_plan(normalisation=(scheme,)))
+
+    @pytest.mark.parametrize(
+        "spacing",
+        [(0.0, 1.0, 1.0), (2.0, -1.0, 1.0), (2.0, 1.0, np.nan), (np.inf, 1.0, 1.0), (1.0, 1.0), ()],
+    )
+    def test_an_impossible_spacing(
+        self, make_plan: MakePlan, make_volume: MakeVolume, spacing: Any
+    ) -> None:
+        volume, _ = make_volume()
+        with pytest.raises(InputError, match=r"spacing \(.*three numbers above 0"):
+            preprocess_case(replace(volume, spacing=spacing), make_plan())
+
+    @pytest.mark.parametrize("shape", [(0, 5, 6, 1), (4, 5, 0, 1), (4, 5, 6), (2, 4, 5, 6, 1)])
+    def test_an_array_without_voxels_or_of_other_axes(
+        self, make_plan: MakePlan, shape: tuple[int, ...]
+    ) -> None:
+        volume = Volume(np.ones(shape, np.float32), np.eye(4), (1.0, 1.0, 1.0))
+        with pytest.raises(InputError, match=r"has shape \(.*Give an array \(z, y, x, channel\)"):
+            preprocess_case(volume, make_plan())
 
 
 class TestWhatDoesNotFit:

@@ -4,12 +4,12 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
-from nnunet_lib.datasets import Dataset, read_label, read_volume
+from nnunet_lib.datasets import Dataset, read_label, read_volume, write_volume
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import read_json
 from nnunet_lib.planning import Fingerprint, Normalisation, Plan, PlannerSettings, plan_dataset
@@ -275,6 +275,21 @@ class TestErrors:
         # Of two workers the quicker may fail before the other has begun.
         with pytest.raises(InputError, match="1 of 2" if workers == 1 else "[12] of 2"):
             PreprocessedDataset.open(tmp_path, 3)
+
+    @pytest.mark.parametrize("scheme", ["ct", "z_score"])
+    def test_a_voxel_that_is_no_number_is_named_and_nothing_is_written(
+        self, small: Planned, tmp_path: Path, scheme: Literal["ct", "z_score"]
+    ) -> None:
+        dataset, _, plan = small
+        case = dataset.training[0]
+        volume = read_volume(case.images)
+        volume.array[3, 2, 1, 0] = np.nan
+        write_volume(tmp_path / "scan.nii.gz", volume.array, volume.affine)
+        dataset = replace(dataset, training=(replace(case, images=(tmp_path / "scan.nii.gz",)),))
+        normalisation = (Normalisation(scheme, upper=1.0),)
+        with pytest.raises(InputError, match=r"scan\.nii\.gz.*: the image has voxels that are NaN"):
+            preprocess(dataset, replace(plan, normalisation=normalisation), tmp_path / "out")
+        assert not list((tmp_path / "out").rglob("*.npy"))
 
     def test_a_training_case_needs_a_label(self, small: Planned, tmp_path: Path) -> None:
         dataset, _, plan = small
