@@ -3,7 +3,7 @@
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from tqdm.auto import tqdm
 
@@ -92,8 +92,11 @@ def predict(
 
     Raises:
         InputError: if a model, an image or the output's name is not usable, models differ in
-            channels or labels, or this machine cannot compute in that precision.
+            channels or labels, there is no such subset, or this machine cannot compute in that
+            precision.
     """
+    if subset not in get_args(Subset):
+        raise InputError(f'There is no subset "{subset}"; choose {" or ".join(get_args(Subset))}.')
     models = [Path(one) for one in ([model] if isinstance(model, Path | str) else model)]
     input, output = Path(input), Path(output)
     ranks = distributed.join()

@@ -128,6 +128,12 @@ def test_only_the_validation_cases_and_the_best_checkpoint(images, model, tmp_pa
     assert model.loaded == [(model.run, "checkpoint_best.npz")]
 
 
+def test_a_subset_that_there_is_not_is_refused_rather_than_all_predicted(images, model, tmp_path):
+    with pytest.raises(InputError, match='no subset "val"; choose all or validation'):
+        predict(model.run, images[0], tmp_path / "out", subset="val")
+    assert not (tmp_path / "out").exists()
+
+
 def test_validation_cases_that_are_not_there_are_named(images, model, tmp_path):
     folder, _ = images
     with pytest.raises(InputError, match=r"not among the images: c\."):
