@@ -37,8 +37,8 @@ from nnunet_lib.planning import Plan
 
 ENDING = ".nii.gz"
 Subset = Literal["all", "validation"]
-_TRUTHS = ("labelsTr", "labelsTs")
-"""Folders of a dataset that hold what somebody has drawn."""
+_DATASETS_OWN = ("imagesTr", "imagesTs", "labelsTr", "labelsTs")
+"""Folders of a dataset: what lies in them is taken for a scan, or for what somebody has drawn."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def predict_files(
         The label maps that were written.
 
     Raises:
-        InputError: if an image is not usable or would be overwritten.
+        InputError: if an image is not usable, or an output would be one of a dataset's files.
     """
     ranks = distributed.join()
     tasks = _tasks(cases, output, one_file)
@@ -181,16 +181,27 @@ def _tasks(cases: Sequence[Case], output: Path, one_file: bool) -> list[_Task]:
     tasks = [
         _Task(case, output if is_file else output / (case.identifier + ENDING)) for case in cases
     ]
-    images = {image.resolve() for case in cases for image in case.images}
-    written = {path.resolve() for task in tasks for path in (task.labels, task.probabilities)}
-    if images & written:
-        raise InputError(f"{output}: holds the images, which would be lost. Name another folder.")
-    folder = output.resolve().parent if is_file else output.resolve()
-    if folder.name in _TRUTHS and (folder.parent / "dataset.json").is_file():
-        raise InputError(
-            f"{output}: belongs to a dataset's own labels, which would be lost. Name another place."
-        )
+    _require_apart(tasks, output.resolve(), is_file)
     return tasks
+
+
+def _require_apart(tasks: Sequence[_Task], output: Path, is_file: bool) -> None:
+    """Refuse an output that would replace images or labels, or lie among them as one of them."""
+    images = {image for task in tasks for image in task.case.images}
+    written = {path.resolve() for task in tasks for path in (task.labels, task.probabilities)}
+    if written & {image.resolve() for image in images}:
+        raise InputError(f"{output}: holds the images, which would be lost. Name another folder.")
+    if not is_file and output in {image.parent.resolve() for image in images}:
+        raise InputError(
+            f"{output}: holds the images, and label maps would be taken for some. "
+            "Name another folder."
+        )
+    folder = output.parent if is_file else output
+    if folder.name in _DATASETS_OWN and (folder.parent / "dataset.json").is_file():
+        raise InputError(
+            f"{output}: belongs to a dataset's own images or labels, which would be replaced or "
+            "mixed with others. Name another place."
+        )
 
 
 def _require_readable(tasks: Sequence[_Task], plan: Plan, orientations: Set[str]) -> list[str]:

@@ -245,10 +245,12 @@ def test_how_many_networks_have_flips_to_average_over_is_told(images, tmp_path, 
     assert "for 1 of 2 networks" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("place", ["labelsTr", "labelsTs", "labelsTr/b.nii.gz"])
-def test_a_datasets_own_labels_are_never_overwritten(images, model, tmp_path, place):
+@pytest.mark.parametrize(
+    "place", ["labelsTr", "labelsTs", "labelsTr/b.nii.gz", "imagesTr", "imagesTs", "imagesTs/b.nii"]
+)
+def test_nothing_is_written_among_a_datasets_own_files(images, model, tmp_path, place):
     write_json(tmp_path / "dataset.json", {})
-    with pytest.raises(InputError, match="dataset's own labels"):
+    with pytest.raises(InputError, match="dataset's own images or labels"):
         predict(model.run, images[0] / "b.nii.gz", tmp_path / place)
     assert not (tmp_path / place).exists()
 
@@ -265,6 +267,23 @@ def test_images_are_never_overwritten(images, model):
         with pytest.raises(InputError, match="would be lost"):
             predict(model.run, source, output)
     assert (folder / "a.nii.gz").read_bytes() == before
+
+
+@pytest.mark.parametrize("source", [".", "c_0000.nii.gz"])
+def test_label_maps_do_not_lie_among_the_images(images, model, source):
+    """`c.nii.gz` would be there beside `c_0000.nii.gz`, and be taken for a scan."""
+    folder, _ = images
+    for case in "ab":
+        (folder / f"{case}.nii.gz").unlink()
+    before = names(folder)
+    with pytest.raises(InputError, match="would be taken for some"):
+        predict(model.run, folder / source, folder)
+    assert names(folder) == before
+
+
+def test_a_file_beside_its_image_may_be_named(images, model):
+    output = images[0] / "answer.nii.gz"
+    assert predict(model.run, images[0] / "b.nii.gz", output) == [output]
 
 
 def test_an_output_that_does_not_fit_the_input_is_refused(images, model, tmp_path):
