@@ -196,6 +196,11 @@ def _require_apart(tasks: Sequence[_Task], output: Path, is_file: bool) -> None:
             f"{output}: holds the images, and label maps would be taken for some. "
             "Name another folder."
         )
+    for path in {task.labels for task in tasks} & {task.probabilities for task in tasks}:
+        raise InputError(
+            f"{path}: would be the label map of one image and the probabilities of another. "
+            f"Give images names that do not end in {PROBABILITIES}."
+        )
     folder = output.parent if is_file else output
     if folder.name in _DATASETS_OWN and (folder.parent / "dataset.json").is_file():
         raise InputError(

@@ -281,6 +281,19 @@ def test_label_maps_do_not_lie_among_the_images(images, model, source):
     assert names(folder) == before
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_one_output_is_never_anothers_probabilities(images, model, tmp_path, asked):
+    """Probabilities of an earlier run are removed even where none are asked for."""
+    folder, _ = images
+    (folder / "b.nii.gz").rename(folder / "a_probabilities.nii.gz")
+    settings = InferenceSettings(save_probabilities=asked)
+    with pytest.raises(
+        InputError, match=r"a_probabilities\.nii\.gz: would be the label map of one"
+    ):
+        predict(model.run, folder, tmp_path / "out", settings)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_file_beside_its_image_may_be_named(images, model):
     output = images[0] / "answer.nii.gz"
     assert predict(model.run, images[0] / "b.nii.gz", output) == [output]
