@@ -142,7 +142,7 @@ def predict_files(
     ranks = distributed.join()
     tasks = _tasks(cases, output, one_file)
     plan = members[0].plan
-    known = {name for member in members for name in member.plan.orientations}
+    known = [set(member.plan.orientations) for member in members if member.plan.orientations]
     _say(ranks, *_require_readable(tasks, plan, known))
     mirrored = sum(member.plan.mirrored for member in members)
     if settings.tta and mirrored < len(members):
@@ -209,25 +209,29 @@ def _require_apart(tasks: Sequence[_Task], output: Path, is_file: bool) -> None:
         )
 
 
-def _require_readable(tasks: Sequence[_Task], plan: Plan, orientations: Set[str]) -> list[str]:
+def _require_readable(tasks: Sequence[_Task], plan: Plan, trained: Sequence[Set[str]]) -> list[str]:
     """Check the headers of all images, which takes no time, before hours of work.
 
+    `trained` are the orientations that each network has met.
+
     Returns:
-        A sentence, if images are stored in another orientation than those of the training.
+        A sentence, if images are stored in an orientation that one network has not met.
     """
-    faults, others = [], []
+    faults, others, met = [], [], set[str]()
     for task in tasks:
         try:
             headers = [read_header(path) for path in task.case.images]
             if sum(header.channels for header in headers) != len(plan.channels):
                 faults.append(_wrong_channels(task.case, headers, plan))
             stored = orientation_of(headers[0].affine)
-            if orientations and stored not in orientations:
+            strangers = [orientations for orientations in trained if stored not in orientations]
+            if strangers:
                 others.append(f"{task.case.images[0].name} ({stored})")
+                met.update(*strangers)
         except InputError as error:
             faults.append(str(error))
     _refuse(faults, "Mend or remove these images; nothing was predicted")
-    return [_turned(others, orientations)] if others else []
+    return [_turned(others, met)] if others else []
 
 
 def _wrong_channels(case: Case, headers: Sequence[Header], plan: Plan) -> str:

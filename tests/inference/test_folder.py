@@ -191,6 +191,36 @@ def test_a_scan_that_is_stored_otherwise_than_the_trainings_is_told(
     assert ("b.nii.gz (LPS)" in said) == bool(told)
 
 
+def test_an_orientation_that_one_of_several_networks_has_not_met_is_told(
+    images, tmp_path, make_plan, capsys
+):
+    folder, arrays = images
+    write_volume(folder / "b.nii.gz", arrays["b"], np.diag([-1.0, -1.0, 1.0, 1.0]))
+    plan = make_plan(SPACING, (8, 8, 8))
+    members = [
+        Member(lambda patches: patches, replace(plan, orientations=known))
+        for known in (("RAS",), ("LPS",), ())
+    ]
+    predict_files(members, find_images(folder / "b.nii.gz", 3), tmp_path / "out")
+    said = capsys.readouterr().out
+    assert (
+        "Mind: in another orientation than the training's (RAS) are stored b.nii.gz (LPS)" in said
+    )
+
+
+def test_of_many_turned_scans_three_are_named_and_the_others_counted(
+    images, tmp_path, make_plan, capsys
+):
+    _, arrays = images
+    for number in range(5):
+        path = tmp_path / "turned" / f"scan{number}.nii.gz"
+        write_volume(path, arrays["a"], np.diag([-1.0, -1.0, 1.0, 1.0]))
+    plan = replace(make_plan(SPACING, (8, 8, 8)), orientations=("RAS",))
+    cases = find_images(tmp_path / "turned", 3)
+    predict_files([Member(lambda patches: patches, plan)], cases, tmp_path / "out")
+    assert "(LPS), scan2.nii.gz (LPS) and 2 more. The network" in capsys.readouterr().out
+
+
 def test_paths_may_be_words(images, model, tmp_path):
     folder, _ = images
     written = predict(str(model.run), str(folder), str(tmp_path / "out"))
