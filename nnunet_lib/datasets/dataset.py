@@ -139,14 +139,21 @@ def _case_of(path: Path, number_of_channels: int) -> Case:
     if path not in files:  # it would be left out without a word
         problem = f"is named as a channel of {match['case']}, but the one before it is missing"
         missing = f"{match['case']}_{len(files):04d}{file_ending(path)}"
-        alone = f"{stem(path)}_0000{file_ending(path)}"
-        raise FindingError(path, problem, f"Add {missing}; or name a scan of its own {alone}")
+        name = unlike_a_channel(path, number_of_channels)
+        raise FindingError(path, problem, f"Add {missing}; or name a scan of its own {name}")
     return Case(match["case"], files)
 
 
 def ends_like_a_channel(identifier: str) -> bool:
     """Whether a file of that name may be taken for a channel of another case: `scan_0001`."""
     return _CHANNEL.fullmatch(identifier) is not None
+
+
+def unlike_a_channel(image: Path, number_of_channels: int) -> str:
+    """How to name a scan of its own whose name ends like a channel's."""
+    if number_of_channels > 1:
+        return "otherwise: a name that ends in _ and four digits is one channel's"
+    return f"{stem(image)}_0000{file_ending(image)}"
 
 
 def channel_files(folder: Path, identifier: str, ending: str, number: int) -> tuple[Path, ...]:

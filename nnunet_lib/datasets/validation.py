@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from nnunet_lib.datasets.dataset import Case, Dataset
+from nnunet_lib.datasets.dataset import (
+    Case,
+    Dataset,
+    ends_like_a_channel,
+    find_images,
+    unlike_a_channel,
+)
 from nnunet_lib.datasets.findings import Finding, FindingError
 from nnunet_lib.datasets.nifti import (
     Header,
@@ -23,11 +29,11 @@ from nnunet_lib.parallel import require_workers
 def validate(dataset: Dataset, workers: int = 1, progress: bool = False) -> list[Finding]:
     """Read every file once and report all faults, in the order of the cases.
 
-    Checked are: missing and unreadable files; impossible headers; the number of channels; one
-    grid for all channels and the label (see `nifti.grid_difference` for the tolerance); finite
-    voxels; label values that are whole numbers and listed. Headers are checked before voxels
-    are read, so that a file that claims more than it holds takes no memory. `workers` cases
-    are in memory at a time.
+    Checked are: missing and unreadable files; names that `predict` would misread; impossible
+    headers; the number of channels; one grid for all channels and the label (see
+    `nifti.grid_difference` for the tolerance); finite voxels; label values that are whole numbers
+    and listed. Headers are checked before voxels are read, so that a file that claims more than
+    it holds takes no memory. `workers` cases are in memory at a time.
     """
     require_workers(workers)
     if not dataset.training:
@@ -57,10 +63,26 @@ def _case_findings(case: Case, dataset: Dataset) -> Iterator[Finding]:
             headers[path] = read_header(path)
         except FindingError as error:
             yield error.finding
+    yield from _name_findings(case, len(dataset.channels))
     yield from _channel_findings(case, headers, len(dataset.channels))
     yield from _grid_findings(case, headers)
     for path in headers:
         yield from _voxel_findings(path, path == case.label, dataset.labels)
+
+
+def _name_findings(case: Case, number_of_channels: int) -> Iterator[Finding]:
+    """A listed image that `predict`, which reads no list, would take for a channel of another."""
+    image, *others = case.images
+    if others or not ends_like_a_channel(case.identifier) or not image.is_file():
+        return
+    try:
+        (found,) = find_images(image, number_of_channels)
+    except FindingError as error:
+        yield error.finding
+        return
+    if found.identifier != case.identifier:
+        problem = f"is named as a channel of {found.identifier}, which predict would take it for"
+        yield Finding(image, problem, f"Name it {unlike_a_channel(image, number_of_channels)}")
 
 
 def _channel_findings(case: Case, headers: dict[Path, Header], expected: int) -> Iterator[Finding]:

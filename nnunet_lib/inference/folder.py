@@ -18,6 +18,7 @@ from nnunet_lib.datasets import (
     write_label,
     write_probabilities,
 )
+from nnunet_lib.datasets.dataset import unlike_a_channel
 from nnunet_lib.datasets.nifti import ENDINGS
 from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
@@ -235,13 +236,18 @@ def _require_readable(tasks: Sequence[_Task], plan: Plan, trained: Sequence[Set[
 
 
 def _wrong_channels(case: Case, headers: Sequence[Header], plan: Plan) -> str:
-    names = ", ".join(f"_{number:04d} {name}" for number, name in enumerate(plan.channels))
-    return (
-        f"{case.images[0]}: has {sum(header.channels for header in headers)} channels, but the "
-        f"model was trained with {len(plan.channels)}."
-        + f" Files of one channel each end in {names}."
-        * (len(plan.channels) > 1)
-    )
+    first, number = case.images[0], len(plan.channels)
+    found = sum(header.channels for header in headers)
+    text = f"{first}: has {found} channels, but the model was trained with {number}."
+    if number > 1:
+        names = ", ".join(f"_{index:04d} {name}" for index, name in enumerate(plan.channels))
+        text += f" Files of one channel each end in {names}."
+    if len(case.images) > 1:
+        text += (
+            f" Files that end in _ and four digits, here up to {case.images[-1].name}, count as "
+            f"channels of one case; name a scan of its own {unlike_a_channel(first, number)}."
+        )
+    return text
 
 
 def _turned(images: Sequence[str], orientations: Set[str]) -> str:

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from nnunet_lib.datasets.dataset import Dataset
+from nnunet_lib.datasets.dataset import Dataset, find_images
 from nnunet_lib.datasets.nifti import read_header, read_volume
 from nnunet_lib.datasets.validation import require_valid, validate
 from nnunet_lib.errors import InputError
@@ -149,6 +149,56 @@ def test_every_case_with_the_wrong_number_of_channels_is_named(msd_folder):
     _rename_channel(msd_folder, None)
     findings = validate(Dataset.open(msd_folder))
     assert [finding.path.name for finding in findings] == [f"{case}.nii.gz" for case in "abct"]
+
+
+def _one_channel(root, save, names):
+    """A dataset that lists images of one channel, by these names."""
+    for name in names:
+        save(root / f"imagesTr/{name}.nii.gz", _image(shape=SHAPE))
+        save(root / f"labelsTr/{name}.nii.gz", _label().astype(np.uint8))
+    listed = [
+        {"image": f"imagesTr/{name}.nii.gz", "label": f"labelsTr/{name}.nii.gz"} for name in names
+    ]
+    value = {"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "a"}, "training": listed}
+    (root / "dataset.json").write_text(json.dumps(value))
+    return Dataset.open(root)
+
+
+@pytest.mark.parametrize(
+    ("names", "misread"),
+    [
+        (["scan_0000", "scan_0001"], ["scan_0000", "scan_0001"]),
+        (["scan_0000"], ["scan_0000"]),
+        (["scan_0000", "scan_0002"], ["scan_0000", "scan_0002"]),
+        (["scan_2019", "scan_2020"], []),
+        (["scan_001", "scan_002"], []),
+    ],
+)
+def test_an_image_that_predict_would_take_for_a_channel_is_found(
+    tmp_path, write_nifti, names, misread
+):
+    dataset = _one_channel(tmp_path, write_nifti, names)
+    findings = validate(dataset)
+    assert [finding.path.name for finding in findings] == [f"{name}.nii.gz" for name in misread]
+    for finding in findings:
+        assert "is named as a channel of scan" in finding.problem
+        finding.path.rename(finding.path.with_name(finding.remedy.split()[-1]))
+    dataset = Dataset.open(tmp_path)
+    assert validate(dataset) == []
+    found = {case.identifier for case in find_images(tmp_path / "imagesTr", 1)}
+    assert found == {case.identifier for case in dataset.training} == set(names)
+
+
+def test_a_listed_4d_image_is_not_to_be_named_like_a_channel(msd_folder):
+    value = (msd_folder / "dataset.json").read_text().replace("/b.nii", "/b_0000.nii")
+    (msd_folder / "dataset.json").write_text(value)
+    for folder in ("imagesTr", "labelsTr"):
+        (msd_folder / folder / "b.nii.gz").rename(msd_folder / folder / "b_0000.nii.gz")
+    (finding,) = validate(Dataset.open(msd_folder))
+    assert (finding.path.name, finding.remedy.split(":")[0]) == (
+        "b_0000.nii.gz",
+        "Name it otherwise",
+    )
 
 
 def test_channels_on_different_grids_are_found(nnunet_folder, write_nifti):

@@ -171,6 +171,22 @@ def test_all_faults_in_headers_are_found_before_the_work(images, model, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+def test_scans_that_are_named_as_channels_are_told_so_with_how_to_name_them(
+    images, tmp_path, make_plan, oblique
+):
+    for number in range(3):
+        path = tmp_path / "scans" / f"scan_{number:04d}.nii.gz"
+        write_volume(path, images[1]["a"][..., 0], oblique(SPACING))
+    plan = make_plan(SPACING, (8, 8, 8))
+    plan = replace(plan, channels=("MRI",), normalisation=plan.normalisation[:1])
+    member = Member(lambda patches: patches, plan)
+    with pytest.raises(InputError) as caught:
+        predict_files([member], find_images(tmp_path / "scans", 1), tmp_path / "out")
+    text = str(caught.value)
+    assert "scan_0000.nii.gz: has 3 channels, but the model was trained with 1." in text
+    assert "count as channels of one case; name a scan of its own scan_0000_0000.nii.gz." in text
+
+
 @pytest.mark.parametrize(
     ("known", "told"), [(("RAS",), 1), (("LPS", "RAS"), 0), ((), 0)], ids=["one", "both", "none"]
 )
