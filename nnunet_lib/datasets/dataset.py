@@ -203,6 +203,11 @@ def _labels(source: Path, value: Mapping[str, Any]) -> tuple[str, ...]:
     if "" in names or len(set(names)) < len(names):
         problem = f"names the labels {', '.join(map(repr, names))}"
         raise FindingError(source, problem, "Give each a name of its own")
+    for number, name in enumerate(names[1:], start=1):
+        if name.strip().casefold() == "background":
+            problem = f'gives the label "{name}" the value {number}, but 0 is the background'
+            remedy = "Number the background 0 and the others 1, 2, ..., here and in the files"
+            raise FindingError(source, problem, remedy)
     return names
 
 

@@ -75,6 +75,11 @@ FAULTS = {
     "labels from one": ({"labels": {"1": "a", "2": "b"}}, "without gaps"),
     "one value twice": ({"labels": {"rest": 0, "a": 1, "b": 1}}, "two labels one value"),
     "a label without number": ({"labels": {"rest": 0, "a": None}}, "without gaps"),
+    "background above 0": ({"labels": {"liver": 0, "background": 1}}, '"background" the value 1'),
+    "background above 0 as in MSD": (
+        {"labels": {"0": "liver", "1": "vessel", "2": "Background "}},
+        'label "Background " the value 2, but 0 is the background',
+    ),
     "regions": ({"labels": {"rest": 0, "whole": [1, 2]}}, "regions"),
     "an ignore label": ({"labels": {"rest": 0, "organ": 1, "ignore": 2}}, 'label "ignore"'),
     "an ignore label as in MSD": ({"labels": {"0": "rest", "1": "ignore"}}, 'label "ignore"'),
