@@ -2,7 +2,7 @@
 
 A NIfTI file stores voxels as (i, j, k) and channels on the fourth axis. The library works in
 spatial order (z, y, x), the reverse, with channels last. Affines stay NIfTI's own: 4x4, from
-(i, j, k) to millimetres. Taught in lesson 01.
+(i, j, k), and always to millimetres, whatever a file's own unit is. Taught in lesson 01.
 """
 
 import gzip
@@ -30,7 +30,9 @@ GRID_TOLERANCE = 0.05
 _DEFLATE_BOUND = 1032  # gzip's deflate never compresses better than 1032 to 1
 _SPACING_TOLERANCE = 0.02  # headers round a voxel size to two or three digits
 _LABEL_TOLERANCE = 1e-3  # labels that a header scales (scl_slope) are whole but for rounding
-_UNIT_BITS = 7  # of xyzt_units: the others are the unit of time
+_UNIT_BITS = 7  # of xyzt_units: those above are the unit of time
+_UNITS_BITS = 63
+_MILLIMETRES_SECONDS = 2 + 8
 _MILLIMETRES = {1: 1000.0, 3: 0.001}  # metres, microns; all else counts as millimetres
 _READ_ERRORS = (
     OSError,
@@ -59,12 +61,15 @@ class Placement:
             0 if there is none.
         qform: as `sform`; it can hold turns and spacings, but no shear.
         qform_code: as `sform_code`.
+        units: NIfTI's number (xyzt_units) of the units in which the file has lengths and times;
+            without one a length counts as millimetres.
     """
 
     sform: np.ndarray | None = None
     sform_code: int = 0
     qform: np.ndarray | None = None
     qform_code: int = 0
+    units: int = _MILLIMETRES_SECONDS
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,8 @@ def read_header(path: Path | str) -> Header:
     raw = _raw_header(path)
     sizes = _sizes(path, raw)
     _check_data(path, raw, sizes)
-    millimetres = _MILLIMETRES.get(int(raw["xyzt_units"]) & _UNIT_BITS, 1.0)
+    units = int(raw["xyzt_units"]) & _UNITS_BITS
+    millimetres = _millimetres(units)
     scale = np.diag([millimetres] * 3 + [1.0])
     affine = scale @ _affine(path, raw)  # (4, 4)
     spacing = tuple(float(size) * millimetres for size in raw["pixdim"][1:4])  # i, j, k
@@ -165,7 +171,7 @@ def read_header(path: Path | str) -> Header:
         _check_spacing(path, affine, spacing, sizes)
     k, j, i = sizes[2], sizes[1], sizes[0]
     channels = sizes[3] if len(sizes) == 4 else 1
-    placement = _placement(raw, scale)
+    placement = _placement(raw, scale, units)
     return Header((k, j, i), channels, affine, (spacing[2], spacing[1], spacing[0]), placement)
 
 
@@ -346,7 +352,12 @@ def _affine(path: Path, raw: Any) -> np.ndarray:
     raise FindingError(path, problem, "Correct the sform or qform in its header")
 
 
-def _placement(raw: Any, scale: np.ndarray) -> Placement:
+def _millimetres(units: int) -> float:
+    """How many millimetres a header's unit of length is."""
+    return _MILLIMETRES.get(units & _UNIT_BITS, 1.0)
+
+
+def _placement(raw: Any, scale: np.ndarray, units: int) -> Placement:
     """Both forms of a header, in millimetres by `scale` (4, 4); of those that it has."""
     sform, sform_code = raw.get_sform(coded=True)
     try:
@@ -360,6 +371,7 @@ def _placement(raw: Any, scale: np.ndarray) -> Placement:
         int(sform_code),
         None if qform is None else scale @ qform,
         int(qform_code),
+        units,
     )
 
 
@@ -431,11 +443,12 @@ def _write(
     voxels = array.transpose(2, 1, 0, *range(3, array.ndim))  # (i, j, k[, channel])
     image_class: Any = nib.Nifti1Image  # nibabel's methods have no types
     image = image_class(voxels, None)
-    image.header.set_xyzt_units("mm", "sec")
-    image.header["pixdim"][1:4] = np.linalg.norm(affine[:3, :3], axis=0)
     said = placement or _placed(affine)
-    image.set_sform(said.sform, said.sform_code)
-    image.set_qform(said.qform, said.qform_code)
+    scale = np.diag([1 / _millimetres(said.units)] * 3 + [1.0])  # from millimetres
+    image.header["xyzt_units"] = said.units
+    image.header["pixdim"][1:4] = np.linalg.norm((scale @ affine)[:3, :3], axis=0)
+    image.set_sform(None if said.sform is None else scale @ said.sform, said.sform_code)
+    image.set_qform(None if said.qform is None else scale @ said.qform, said.qform_code)
     with replacing(path) as temporary:
         nib.save(image, temporary)
 

@@ -250,14 +250,16 @@ def test_what_belongs_to_an_image_of_unknown_orientation_leaves_it_unknown(tmp_p
 
 
 @pytest.mark.parametrize("codes", [(1, 1), (2, 1), (4, 1), (1, 0), (0, 1), (0, 3)])
-@pytest.mark.parametrize("unit", [2, 1])  # millimetres, metres
+# Millimetres, metres, microns, unknown; the last two with times in seconds and in milliseconds.
+@pytest.mark.parametrize("unit", [2, 1, 3, 0, 3 + 8, 2 + 16])
 def test_what_belongs_to_an_image_lies_where_any_program_sees_the_image(
     tmp_path, write_nifti, codes, unit
 ):
     """Some follow the sform, some the qform; a registered scan has two that differ."""
     sform, qform = OBLIQUE.copy(), np.diag([1.0, 1.0, 3.0, 1.0])
-    sform[:3] /= 1000 if unit == 1 else 1
-    qform[:3] /= 1000 if unit == 1 else 1
+    millimetres = {1: 1000, 3: 0.001}.get(unit % 8, 1)
+    sform[:3] /= millimetres
+    qform[:3] /= millimetres
 
     def place(header):
         header["pixdim"][1:4] = qform.diagonal()[:3]
@@ -268,7 +270,6 @@ def test_what_belongs_to_an_image_lies_where_any_program_sees_the_image(
     source = write_nifti(tmp_path / "a.nii.gz", np.zeros((4, 5, 6), np.float32), None, place)
     volume = read_volume([source])
     write_label(tmp_path / "label.nii.gz", np.zeros((6, 5, 4)), volume.affine, volume.placement)
-    scale = np.diag([1000.0] * 3 + [1.0]) if unit == 1 else np.eye(4)
     image, label = (nib.load(tmp_path / name) for name in ("a.nii.gz", "label.nii.gz"))
     for form, wanted in zip(("get_sform", "get_qform"), codes, strict=True):
         expected, code = getattr(image, form)(coded=True)
@@ -276,9 +277,12 @@ def test_what_belongs_to_an_image_lies_where_any_program_sees_the_image(
         found, found_code = getattr(label, form)(coded=True)
         assert (found_code, found is None) == (code, expected is None)
         if expected is not None:
-            np.testing.assert_allclose(found, scale @ expected, atol=1e-4)
-    np.testing.assert_allclose(read_header(tmp_path / "label.nii.gz").spacing, volume.spacing)
-    np.testing.assert_allclose(label.affine, volume.affine, atol=1e-5)
+            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6 / millimetres)
+    np.testing.assert_array_equal(label.affine, image.affine)
+    assert label.header["xyzt_units"] == unit
+    found = read_header(tmp_path / "label.nii.gz")
+    np.testing.assert_allclose(found.spacing, volume.spacing, rtol=1e-6)
+    np.testing.assert_allclose(found.affine, volume.affine, rtol=1e-6)
 
 
 @pytest.mark.parametrize("quaternion", [(1.0, 1.0, 1.0), (np.nan, 0.0, 0.0)])
