@@ -58,7 +58,20 @@ def require_writable(path: Path) -> None:
         raise InputError(f"{path}: is a folder. Name a file.")
     if path.name == "dataset.json":
         raise InputError(f"{path}: is what describes a dataset. Name another file.")
-    place = next(parent for parent in path.absolute().parents if parent.exists())
+    require_writable_folder(path.absolute().parent, path)
+
+
+def require_writable_folder(folder: Path, path: Path | None = None) -> None:
+    """Make sure that a folder can be made or written into, before work is done for it.
+
+    `path` is what the error names, if not the folder.
+
+    Raises:
+        InputError: if it cannot.
+    """
+    path = path or folder
+    absolute = folder.absolute()
+    place = next(one for one in (absolute, *absolute.parents) if one.exists())
     if not place.is_dir():
         raise InputError(f"{path}: cannot be written, because {place} is no folder.")
     if not os.access(place, os.W_OK):

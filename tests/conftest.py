@@ -45,6 +45,19 @@ def phantom_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that may not be written; said by `os.access` alone, because root may write all."""
+    folder, real = tmp_path / "read_only", os.access
+    folder.mkdir()
+
+    def access(path: Path, mode: int) -> bool:
+        return real(path, mode) and not (Path(path) == folder and mode & os.W_OK)
+
+    monkeypatch.setattr(os, "access", access)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def _fixed_seeds() -> None:
     """Seed the global generators, for code that draws without a generator of its own."""

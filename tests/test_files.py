@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from nnunet_lib.errors import InputError
-from nnunet_lib.files import filling, read_json, replacing, require_writable, write_json
+from nnunet_lib.files import (
+    filling,
+    read_json,
+    replacing,
+    require_writable,
+    require_writable_folder,
+    write_json,
+)
 
 
 def test_json_comes_back(tmp_path: Path) -> None:
@@ -110,3 +117,17 @@ def test_where_no_file_can_be_written_is_told_before_the_work(tmp_path: Path) ->
     ):
         with pytest.raises(InputError, match=words):
             require_writable(path)
+
+
+def test_where_no_folder_can_be_filled_is_told_before_the_work(
+    tmp_path: Path, read_only: Path
+) -> None:
+    require_writable_folder(tmp_path)
+    require_writable_folder(tmp_path / "new" / "folder")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file/a: cannot be written, because .*file is no folder"):
+        require_writable_folder(tmp_path / "file" / "a")
+    with pytest.raises(InputError, match=r"read_only/a/b: .*read_only is read-only for you"):
+        require_writable_folder(read_only / "a" / "b")
+    with pytest.raises(InputError, match=r"read_only: .*read_only is read-only for you"):
+        require_writable_folder(read_only)

@@ -15,7 +15,7 @@ from nnunet_lib.datasets.findings import Finding, FindingError
 from nnunet_lib.datasets.nifti import ENDINGS, Header, grid_difference, read_header, stem
 from nnunet_lib.datasets.validation import validate
 from nnunet_lib.errors import InputError
-from nnunet_lib.files import filling, is_empty_folder, write_json
+from nnunet_lib.files import filling, is_empty_folder, require_writable_folder, write_json
 
 _COMPRESSED = ".nii.gz"
 
@@ -50,10 +50,10 @@ def convert(
         progress: whether to show how many cases are read.
 
     Raises:
-        InputError: if `output` holds something, or suffixes are not told apart. Or one report of
-            all files that fit no suffix, cases that lack a file or have it twice, headers that
-            cannot be read, and files of one case that are not on one grid. Or, where there are
-            none of these, one of all that `validate` finds.
+        InputError: if `output` holds something or cannot be written, or suffixes are not told
+            apart. Or one report of all files that fit no suffix, cases that lack a file or have
+            it twice, headers that cannot be read, and files of one case that are not on one grid.
+            Or, where there are none of these, one of all that `validate` finds.
     """
     source, output = Path(source), Path(output)
     suffixes, title = (*channels.values(), label_suffix), name or source.resolve().name
@@ -88,6 +88,7 @@ def _require_clear(suffixes: Sequence[str], labels: Sequence[str], output: Path)
         raise InputError(f"The labels are {', '.join(labels)}. Give each a name of its own.")
     if output.exists() and not is_empty_folder(output):
         raise InputError(f"{output}: is there already. Name a folder that does not exist.")
+    require_writable_folder(output)
 
 
 def _sort_files(source: Path, suffixes: Sequence[str]) -> tuple[CaseFiles, list[Finding]]:

@@ -23,7 +23,13 @@ from tqdm.auto import tqdm
 from nnunet_lib.datasets.dataset import Dataset
 from nnunet_lib.datasets.nifti import write_label, write_volume
 from nnunet_lib.errors import InputError
-from nnunet_lib.files import filling, is_empty_folder, read_json, write_json
+from nnunet_lib.files import (
+    filling,
+    is_empty_folder,
+    read_json,
+    require_writable_folder,
+    write_json,
+)
 
 Modality = Literal["mri", "ct"]
 LABELS = ("background", "anterior", "posterior")
@@ -145,7 +151,8 @@ def make_phantom(
         progress: show a progress bar.
 
     Raises:
-        InputError: for arguments out of range, or a folder that holds something else.
+        InputError: for arguments out of range, or a folder that holds something else or
+            cannot be written.
     """
     settings = {"cases": cases, "modality": modality, "channels": channels, "seed": seed}
     names = _channel_names(modality, channels)
@@ -154,6 +161,7 @@ def make_phantom(
     output = Path(output)
     if _is_there(output, settings):
         return Dataset.open(output)
+    require_writable_folder(output)
     with filling(output, last="dataset.json") as folder:
         identifiers = [f"phantom_{index:03d}" for index in range(cases + max(1, cases // 10))]
         for index, name in enumerate(tqdm(identifiers, "phantom", disable=not progress)):

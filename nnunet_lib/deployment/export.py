@@ -15,7 +15,13 @@ import tensorflow as tf
 
 from nnunet_lib import __version__
 from nnunet_lib.errors import InputError
-from nnunet_lib.files import filling, is_empty_folder, replacing, write_json
+from nnunet_lib.files import (
+    filling,
+    is_empty_folder,
+    replacing,
+    require_writable_folder,
+    write_json,
+)
 from nnunet_lib.inference.components import NOTHING, Postprocessing
 from nnunet_lib.inference.settings import DEFAULTS
 from nnunet_lib.inference.windows import SIGMA
@@ -48,7 +54,8 @@ def export(
         overwrite: replace an export that is there already.
 
     Raises:
-        InputError: if there is no such checkpoint, or `output` holds something.
+        InputError: if there is no such checkpoint, or `output` holds something or cannot be
+            written.
     """
     model, output = Path(model), Path(output)
     _require_free(output, overwrite)
@@ -136,6 +143,7 @@ def _padding_value(scheme: Normalisation) -> float | None:
 def _require_free(output: Path, overwrite: bool) -> None:
     """Refuse to write over anything but, if that is wanted, an earlier export."""
     if not output.exists() or is_empty_folder(output):
+        require_writable_folder(output)
         return
     if not (output / _MARK).is_file():
         raise InputError(f"{output}: is there and is no exported model. Name another folder.")
@@ -143,6 +151,7 @@ def _require_free(output: Path, overwrite: bool) -> None:
         raise InputError(
             f"{output}: holds an exported model. Name another folder, or add --overwrite."
         )
+    require_writable_folder(output.parent, output)  # where the new one is written
 
 
 @contextmanager

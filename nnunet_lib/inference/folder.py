@@ -23,6 +23,7 @@ from nnunet_lib.datasets.nifti import ENDINGS
 from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.evaluation import PROBABILITIES
+from nnunet_lib.files import require_writable, require_writable_folder
 from nnunet_lib.inference.components import NOTHING, Postprocessing
 from nnunet_lib.inference.ensemble import (
     FOLD,
@@ -179,6 +180,8 @@ def _tasks(cases: Sequence[Case], output: Path, one_file: bool) -> list[_Task]:
         raise InputError(f"{output}: is a file's name, but the input is a folder. Name a folder.")
     if not is_file and output.is_file():
         raise InputError(f"{output}: is a file. Name a folder, or a file ending in .nii.gz.")
+    require = require_writable if is_file else require_writable_folder
+    require(output)
     tasks = [
         _Task(case, output if is_file else output / (case.identifier + ENDING)) for case in cases
     ]

@@ -195,3 +195,9 @@ def test_a_folder_that_is_not_there_or_not_free_is_refused(loose, tmp_path):
     assert not list((tmp_path / "msd").glob(".*"))
     with pytest.raises(InputError, match="is there already"):
         run(loose, tmp_path / "msd")
+
+
+def test_a_place_that_cannot_be_written_is_told_before_any_file_is_read(loose, read_only):
+    next(loose.iterdir()).write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"msd: cannot be written, because .* is read-only"):
+        run(loose, read_only / "msd")

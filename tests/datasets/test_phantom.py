@@ -297,3 +297,8 @@ def test_arguments_out_of_range_are_refused(tmp_path, arguments, message):
     with pytest.raises(InputError, match=message):
         make_phantom(tmp_path / "p", **arguments)
     assert not (tmp_path / "p").exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_by_its_name(read_only):
+    with pytest.raises(InputError, match=r"phantom: cannot be written, because .* is read-only"):
+        make_phantom(read_only / "phantom", cases=1)

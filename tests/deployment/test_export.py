@@ -276,3 +276,19 @@ def test_the_page_explains_every_entry() -> None:
     for part in ("preprocessing", "inference", "postprocessing"):
         for entry in metadata[part]:
             assert f"`{entry}`" in text, entry
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_network_is_built(
+    tmp_path: Path, read_only: Path
+) -> None:
+    with pytest.raises(InputError, match=r"exported: cannot be written, because .* is read-only"):
+        export(tmp_path / "no_run", read_only / "exported")
+
+
+def test_an_earlier_export_in_a_folder_that_cannot_be_written_is_not_replaced(
+    tmp_path: Path, read_only: Path
+) -> None:
+    (read_only / "exported").mkdir()
+    (read_only / "exported" / "saved_model.pb").touch()
+    with pytest.raises(InputError, match=r"exported: cannot be written, because .* is read-only"):
+        export(tmp_path / "no_run", read_only / "exported", overwrite=True)

@@ -354,6 +354,16 @@ def test_an_output_that_does_not_fit_the_input_is_refused(images, model, tmp_pat
         predict(model.run, folder, tmp_path / "out")
 
 
+@pytest.mark.parametrize("name", ["out", "new/out", "a.nii.gz"])
+def test_an_output_that_cannot_be_written_is_told_before_any_image_is_read(
+    images, model, read_only, name
+):
+    (images[0] / "a.nii.gz").write_bytes(b"no image")
+    source = images[0] / "a.nii.gz" if name == "a.nii.gz" else images[0]
+    with pytest.raises(InputError, match=f"{name}: cannot be written, because .* is read-only"):
+        predict(model.run, source, read_only / name)
+
+
 def test_nothing_half_written_is_left_behind(images, model, tmp_path, make_plan):
     folder, _ = images
 
