@@ -73,9 +73,10 @@ def load_members(
         batch_size: how many windows a call brings.
 
     Raises:
-        InputError: if one cannot be loaded, they differ in channels or labels, or there is no such
-            state.
+        InputError: if there is none, one cannot be loaded, they differ in channels or labels, or
+            there is no such state.
     """
+    require_any(models)
     # Here and not above, because this one imports TensorFlow.
     from nnunet_lib.model import load_network
 
@@ -87,6 +88,16 @@ def load_members(
         _require_same("channels", members[0], other)
         _require_same("labels", members[0], other)
     return members
+
+
+def require_any(models: Sequence[Any]) -> None:
+    """Refuse an ensemble of nobody.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if not models:
+        raise InputError("There is no model to predict with; give at least one.")
 
 
 def by_preprocessing(members: Iterable[Member]) -> tuple[tuple[Member, ...], ...]:

@@ -31,6 +31,7 @@ from nnunet_lib.inference.ensemble import (
     State,
     common_postprocessing,
     load_members,
+    require_any,
 )
 from nnunet_lib.inference.prediction import NO_FLIPS, predict_ensemble
 from nnunet_lib.inference.settings import DEFAULTS, InferenceSettings
@@ -93,9 +94,9 @@ def predict(
         The label maps that were written.
 
     Raises:
-        InputError: if a model, an image or the output's name is not usable, models differ in
-            channels or labels, there is no such subset, or this machine cannot compute in that
-            precision.
+        InputError: if no model is given; if a model, an image or the output's name is not usable;
+            if models differ in channels or labels; if there is no such subset, or this machine
+            cannot compute in that precision.
     """
     if subset not in get_args(Subset):
         raise InputError(f'There is no subset "{subset}"; choose {" or ".join(get_args(Subset))}.')
@@ -139,8 +140,10 @@ def predict_files(
         The label maps that were written.
 
     Raises:
-        InputError: if an image is not usable, or an output would be one of a dataset's files.
+        InputError: if there is no member, an image is not usable, or an output would be one of a
+            dataset's files or cannot be written.
     """
+    require_any(members)
     ranks = distributed.join()
     tasks = _tasks(cases, output, one_file)
     plan = members[0].plan

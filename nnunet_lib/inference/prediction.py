@@ -7,7 +7,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from nnunet_lib.datasets import Volume
-from nnunet_lib.inference.ensemble import Member, by_preprocessing, mean_of
+from nnunet_lib.inference.ensemble import Member, by_preprocessing, mean_of, require_any
 from nnunet_lib.inference.restoration import Prediction, restore, restore_mean
 from nnunet_lib.inference.settings import DEFAULTS, InferenceSettings
 from nnunet_lib.inference.test_time_augmentation import flip_combinations, with_flips
@@ -107,9 +107,10 @@ def predict_ensemble(
         description: if given, a bar of this name counts the windows of all members.
 
     Raises:
-        InputError: if the scan does not have the plans' channels, or is none: see
-            `preprocess_case`.
+        InputError: if there is no member, or the scan does not have the plans' channels, or is
+            none: see `preprocess_case`.
     """
+    require_any(members)
     groups = [
         (preprocess_case(volume, alike[0].plan), alike) for alike in by_preprocessing(members)
     ]

@@ -18,6 +18,7 @@ from nnunet_lib.inference import (
     load_members,
     predict,
     predict_ensemble,
+    predict_files,
     predict_volume,
 )
 from nnunet_lib.inference.ensemble import common_postprocessing
@@ -59,6 +60,16 @@ def test_runs_of_one_configuration_are_averaged_as_logits(volume, plans, count):
     logits = volume.array @ MATRICES[:count].mean(axis=0)  # linear: the mean of the matrices
     np.testing.assert_allclose(prediction.probabilities, softmax(logits), atol=1e-5)
     np.testing.assert_array_equal(prediction.labels, logits.argmax(axis=-1))
+
+
+def test_an_ensemble_of_nobody_is_refused(volume, tmp_path):
+    for ask in (
+        lambda: predict_ensemble([], volume),
+        lambda: predict([], tmp_path, tmp_path / "out"),
+        lambda: predict_files([], [], tmp_path / "out"),
+    ):
+        with pytest.raises(InputError, match="no model to predict with; give at least one"):
+            ask()
 
 
 def test_another_network_on_the_same_grid_is_the_same_configuration(volume, plans):
