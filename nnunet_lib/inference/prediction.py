@@ -65,10 +65,14 @@ def predict_volume(
 ) -> Prediction:
     """Segment one scan: preprocess, predict, and bring the result back to the scan's grid.
 
+    What cross-validation decided is not done to the labels, as `predict` does it:
+    `Postprocessing.load(run).apply(prediction.labels)` does.
+
     Args:
         network: patches (n, *patch, channels) to logits (n, *patch, classes).
         volume: the raw scan.
-        plan: the plan that the network was trained with.
+        plan: the plan that the network was trained with; `nnunet_lib.model.load_network(run)`
+            gives both.
         settings: overlap, blending, flips; `save_probabilities` asks for probabilities too.
         description: if given, a bar of this name counts windows where they take a while.
 
@@ -99,6 +103,9 @@ def predict_ensemble(
     The scan is preprocessed once for each way in which members see it. Members that see it
     alike are averaged as logits on their grid; the others as probabilities on the scan's grid,
     each way of seeing counting once.
+
+    What cross-validation decided is not done to the labels, as `predict` does it:
+    `ensemble.common_postprocessing(members).apply(prediction.labels)` does.
 
     Args:
         members: at least one, all with the same channels and labels.

@@ -13,7 +13,15 @@ from nnunet_lib.datasets import find_images, read_label, read_volume, write_labe
 from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import write_json
-from nnunet_lib.inference import InferenceSettings, Member, Postprocessing, predict, predict_files
+from nnunet_lib.inference import (
+    InferenceSettings,
+    Member,
+    Postprocessing,
+    predict,
+    predict_files,
+    predict_volume,
+)
+from nnunet_lib.inference.ensemble import common_postprocessing
 from nnunet_lib.model import ComputeSettings, compute
 
 SPACING = (2.0, 1.0, 1.5)
@@ -154,6 +162,19 @@ def test_what_cross_validation_decided_is_done_and_said(images, model, tmp_path,
         probabilities = read_volume([tmp_path / "b_probabilities.nii.gz"]).array
         np.testing.assert_array_equal(probabilities.argmax(axis=-1), plain)
     assert (chosen.apply(plain) != plain).any()
+
+
+def test_in_memory_postprocessing_is_a_line_of_its_own(images, model, tmp_path, make_plan):
+    """The one that the docstrings of `predict_volume` and `predict_ensemble` name."""
+    Postprocessing(True, (2,)).save(model.run)
+    path = images[0] / "b.nii.gz"
+    predict(model.run, path, tmp_path / "out")
+    expected = read_label(tmp_path / "out" / "b.nii.gz").array
+    member = Member(lambda patches: patches, make_plan(SPACING, (8, 8, 8), (1, 2, 0)), model.run)
+    prediction = predict_volume(member.network, read_volume([path]), member.plan)
+    assert (prediction.labels != expected).any()
+    for postprocessing in (Postprocessing.load(model.run), common_postprocessing([member])):
+        np.testing.assert_array_equal(postprocessing.apply(prediction.labels), expected)
 
 
 def test_all_faults_in_headers_are_found_before_the_work(images, model, tmp_path, oblique):
