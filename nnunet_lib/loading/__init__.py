@@ -7,7 +7,6 @@ from nnunet_lib.loading.batches import (
     Loader,
     benchmark_batches,
     check_training,
-    evaluation_batches,
     training_batches,
 )
 from nnunet_lib.loading.cases import CaseFiles
@@ -22,7 +21,6 @@ __all__ = [
     "LoaderSettings",
     "benchmark_batches",
     "check_training",
-    "evaluation_batches",
     "split_folds",
     "training_batches",
 ]

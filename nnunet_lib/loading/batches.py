@@ -76,27 +76,6 @@ def check_training(
         module.load_pipelines()
 
 
-def evaluation_batches(
-    cases: Sequence[CaseFiles],
-    shard_id: int = 0,
-    number_of_shards: int = 1,
-    threads: int = 1,
-    loader: Loader = "dali",
-) -> tf.data.Dataset:
-    """Whole cases one by one, in the order given; over all shards, every case exactly once.
-
-    Always on the CPU: a whole case may not fit a GPU, and the sliding window reads it there.
-
-    Returns:
-        A finite dataset of image (1, d, h, w, channels) float32 and label (1, d, h, w, 1)
-        uint8; in 2D, too, a case is a whole volume.
-
-    Raises:
-        InputError: as for `training_batches`.
-    """
-    return _module(loader).evaluation_batches(cases, shard_id, number_of_shards, threads)
-
-
 def benchmark_batches(
     cases: Sequence[CaseFiles], settings: LoaderSettings, loader: Loader = "dali"
 ) -> tf.data.Dataset:

@@ -15,7 +15,6 @@ from nnunet_lib.errors import InputError
 from nnunet_lib.loading.cases import (
     CaseFiles,
     check_cases,
-    check_shard,
     pipeline_seed,
     training_order,
 )
@@ -23,8 +22,6 @@ from nnunet_lib.loading.settings import LoaderSettings
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-Shape = tuple[int | None, ...]
 
 _VOXELS_AT_ONCE = 2**23
 """Of the patches that are drawn together: each of DALI's operators holds as many in memory."""
@@ -57,23 +54,6 @@ def training_batches(
     return _dataset(pipeline, settings.batch_size, settings.patch_size, channels)
 
 
-def evaluation_batches(
-    cases: Sequence[CaseFiles],
-    shard_id: int = 0,
-    number_of_shards: int = 1,
-    threads: int = 1,
-) -> tf.data.Dataset:
-    """As `nnunet_lib.loading.evaluation_batches`."""
-    channels = check_cases(cases)
-    check_shard(len(cases), shard_id, number_of_shards)
-    shard = cases[shard_id::number_of_shards]
-    pipeline = load_pipelines().evaluation_graph(
-        *_names(shard), batch_size=1, num_threads=threads, device_id=None
-    )
-    # A DALIDataset never ends, so the number of cases ends it.
-    return _dataset(pipeline, 1, (None, None, None), channels).take(len(shard))
-
-
 def benchmark_batches(cases: Sequence[CaseFiles], settings: LoaderSettings) -> tf.data.Dataset:
     """As `nnunet_lib.loading.benchmark_batches`: a DALIDataset."""
     channels = check_cases(cases[:1], settings.crop_size)
@@ -104,7 +84,9 @@ def _names(cases: Sequence[CaseFiles]) -> tuple[list[str], list[str]]:
     return [str(case.image) for case in cases], [str(case.label) for case in cases]
 
 
-def _dataset(pipeline: Any, batch_size: int, size: Shape, channels: int) -> tf.data.Dataset:
+def _dataset(
+    pipeline: Any, batch_size: int, size: tuple[int, ...], channels: int
+) -> tf.data.Dataset:
     """A pipeline as a dataset, on the device where its batches lie."""
     import nvidia.dali.plugin.tf as dali_tf
     import tensorflow as tf

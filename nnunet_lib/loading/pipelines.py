@@ -49,12 +49,6 @@ def training_graph(
 
 
 @pipeline_def
-def evaluation_graph(images: list[str], labels: list[str]) -> tuple[Node, Node]:
-    """Whole cases as they lie on disk."""
-    return fn.readers.numpy(files=images), read_label(labels)
-
-
-@pipeline_def
 def benchmark_graph(
     images: list[str], labels: list[str], settings: LoaderSettings, on_gpu: bool
 ) -> tuple[Node, Node]:

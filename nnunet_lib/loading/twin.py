@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nnunet_lib.loading.cases import CaseFiles, check_cases, check_shard, read, training_order
+from nnunet_lib.loading.cases import CaseFiles, check_cases, training_order
 from nnunet_lib.loading.patches import Pair, benchmark_patch, training_patch
 from nnunet_lib.loading.settings import LoaderSettings
 from nnunet_lib.parallel import ONE_THREAD
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-Shape = tuple[int | None, ...]
 
 ALIGNMENT = 64
 """Bytes; see `stack`."""
@@ -90,26 +88,6 @@ def training_batches(
     return _endless(draw, settings, channels)
 
 
-def evaluation_batches(
-    cases: Sequence[CaseFiles],
-    shard_id: int = 0,
-    number_of_shards: int = 1,
-    threads: int = 1,
-) -> tf.data.Dataset:
-    """As `nnunet_lib.loading.evaluation_batches`."""
-    import tensorflow as tf
-
-    channels = check_cases(cases)
-    check_shard(len(cases), shard_id, number_of_shards)
-    shard = cases[shard_id::number_of_shards]
-
-    def load(number: int) -> Pair:
-        return read(shard[number].image), read(shard[number].label)
-
-    numbers = tf.data.Dataset.range(len(shard))
-    return _batches(numbers, load, threads, 1, (None, None, None), channels)
-
-
 def benchmark_batches(cases: Sequence[CaseFiles], settings: LoaderSettings) -> tf.data.Dataset:
     """As `nnunet_lib.loading.benchmark_batches`."""
     channels = check_cases(cases[:1], settings.crop_size)
@@ -132,34 +110,19 @@ def stack(arrays: Sequence[np.ndarray]) -> np.ndarray:
 def _endless(
     draw: Callable[[int], Pair], settings: LoaderSettings, channels: int
 ) -> tf.data.Dataset:
-    """Batches of patch 0, 1, 2 and so on."""
+    """Batches of patch 0, 1, 2 and so on, on the CPU, in order and ahead of time."""
     import tensorflow as tf
 
-    numbers = tf.data.Dataset.counter()
-    size, threads = settings.patch_size, settings.threads
-    return _batches(numbers, draw, threads, settings.batch_size, size, channels)
-
-
-def _batches(
-    numbers: tf.data.Dataset,
-    make: Callable[[int], Pair],
-    threads: int,
-    batch_size: int,
-    size: Shape,
-    channels: int,
-) -> tf.data.Dataset:
-    """What `make` gives for each number, on the CPU, in order and ahead of time."""
-    import tensorflow as tf
-
-    def make_batch(batch: np.ndarray) -> Pair:
+    def draw_batch(numbers: np.ndarray) -> Pair:
         with _CALLS, ONE_THREAD:
-            images, labels = zip(*map(make, batch.tolist()), strict=True)
+            images, labels = zip(*map(draw, numbers.tolist()), strict=True)
             return stack(images), stack(labels)
 
-    def as_tensors(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, label = tf.numpy_function(make_batch, [batch], (tf.float32, tf.uint8))
-        shape = (batch_size, *size)
+    def as_tensors(numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, label = tf.numpy_function(draw_batch, [numbers], (tf.float32, tf.uint8))
+        shape = (settings.batch_size, *settings.patch_size)
         return tf.ensure_shape(image, (*shape, channels)), tf.ensure_shape(label, (*shape, 1))
 
-    batches = numbers.batch(batch_size, drop_remainder=True)
+    batches = tf.data.Dataset.counter().batch(settings.batch_size, drop_remainder=True)
+    threads = settings.threads
     return batches.map(as_tensors, num_parallel_calls=threads, deterministic=True).prefetch(AHEAD)

@@ -17,7 +17,6 @@ from nnunet_lib.loading import (
     Loader,
     LoaderSettings,
     benchmark_batches,
-    evaluation_batches,
     training_batches,
 )
 
@@ -220,44 +219,11 @@ def test_a_loader_that_there_is_not_is_refused(numbered_cases: list[CaseFiles]) 
         training_batches(numbered_cases, SETTINGS, loader="torch")
 
 
-@pytest.mark.parametrize("shards", [1, 2, 3])
-def test_evaluation_meets_every_case_once_over_all_shards(
-    write_case: Callable[..., CaseFiles], loader: Loader, shards: int
-) -> None:
-    shapes = [(3 + i, 9 - i, 4) for i in range(5)]
-    images = [np.full((*shape, 2), i) for i, shape in enumerate(shapes)]
-    cases = [write_case(f"e{i}", image, image[..., 0]) for i, image in enumerate(images)]
-    met = []
-    for shard_id in range(shards):
-        dataset = evaluation_batches(cases, shard_id, shards, loader=loader)
-        assert dataset.element_spec[0].shape.as_list() == [1, None, None, None, 2]
-        for image, label in dataset.as_numpy_iterator():
-            number = int(image.flat[0])
-            assert (image[0] == images[number]).all()
-            assert (label[0, ..., 0] == number).all()
-            assert label.dtype == np.uint8
-            met.append(number)
-    assert sorted(met) == [0, 1, 2, 3, 4]
-
-
-def test_evaluation_keeps_the_order_of_the_cases(
-    numbered_cases: list[CaseFiles], loader: Loader
-) -> None:
-    order = numbered_cases[::-1]
-    dataset = evaluation_batches(order, threads=3, loader=loader)
-    numbers = [int(label.flat[0]) for _, label in dataset.as_numpy_iterator()]
-    assert numbers == [7, 6, 5, 4, 3, 2, 1]
-
-
 def test_more_shards_than_cases_are_refused(
     numbered_cases: list[CaseFiles], loader: Loader
 ) -> None:
-    for make in (
-        lambda: evaluation_batches(numbered_cases, 0, 8, loader=loader),
-        lambda: training_batches(numbered_cases, SETTINGS, 0, 0, 8, loader),
-    ):
-        with pytest.raises(InputError, match="7 cases cannot be shared by 8"):
-            make()
+    with pytest.raises(InputError, match="7 cases cannot be shared by 8"):
+        training_batches(numbered_cases, SETTINGS, 0, 0, 8, loader)
 
 
 def test_the_benchmark_repeats_the_first_corner_unchanged(

@@ -18,7 +18,6 @@ from nnunet_lib.loading import (
     CaseFiles,
     Loader,
     LoaderSettings,
-    evaluation_batches,
     training_batches,
 )
 from nnunet_lib.loading.twin import stack
@@ -221,7 +220,5 @@ def test_no_thread_parses_a_header(scene: CaseFiles, monkeypatch: pytest.MonkeyP
 
     settings = LoaderSettings(batch_size=2, patch_size=PATCH)
     training = training_batches([scene], settings, loader="tf")
-    evaluation = evaluation_batches([scene], loader="tf")
     monkeypatch.setattr(np, "load", parse)
     assert next(iter(training))[0].shape == (2, *PATCH, 4)
-    assert next(iter(evaluation))[0].shape == (1, *SHAPE, 4)
