@@ -151,6 +151,20 @@ def test_a_case_is_preprocessed_once_a_configuration_and_all_windows_are_counted
     assert f"/{len(windows)} [" in capsys.readouterr().err
 
 
+def test_windows_are_counted_by_the_patch_of_each_member(volume, plans, monkeypatch, capsys):
+    monkeypatch.setattr("nnunet_lib.inference.prediction.BAR_AFTER_SECONDS", 0)
+    windows = []
+
+    def network(patches):
+        windows.extend(patches)
+        return patches
+
+    other = replace(plans[0], patch_size=(4, 6, 8))  # on the same grid
+    members = [Member(network, plan) for plan in (plans[0], other)]
+    predict_ensemble(members, volume, description="case_01")
+    assert f"/{len(windows)} [" in capsys.readouterr().err
+
+
 @pytest.fixture
 def runs(tmp_path, monkeypatch, plans, volume):
     """A cross-validation of two folds in 3D, and a run in 2D; each run's number is its network."""
