@@ -31,10 +31,10 @@ def training_batches(
 
     Stop with `take` on a CPU, or with `itertools.islice` anywhere: on a GPU DALI's has no `take`.
 
-    The same loader, seed, epoch and shard give the same bytes. Build one dataset for a whole
-    run, or one an epoch, which costs well under a second: then a run that is resumed in an
-    epoch meets the batches that it would have met, once it has passed over the ones it had.
-    Shards (one a process) see disjoint cases within a pass.
+    The same loader, seed, epoch and shard give the same bytes. Build one dataset an epoch, which
+    costs well under a second: then a run that is resumed in an epoch meets the batches that it
+    would have met, once it has passed over the ones it had. Shards (one a process) see disjoint
+    cases within a pass.
 
     Args:
         cases: from preprocessing in mode "training".

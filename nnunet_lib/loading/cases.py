@@ -17,7 +17,7 @@ from nnunet_lib.errors import InputError
 
 Version = tuple[int, int]  # of a file: see `version_of`
 
-# An order this long lets a whole run pass before the loader meets the same order again.
+# An order this long lets a usual epoch pass before a shard meets the same order again.
 SHORTEST_ORDER = 1000
 # A process may open 256 files on macOS; on Windows none can be replaced while it is mapped.
 FILES_KEPT_OPEN = 64 if os.name == "posix" else 0
@@ -76,7 +76,7 @@ def training_order(number: int, seed: int, epoch: int, shard_id: int, shards: in
     """
     check_shard(number, shard_id, shards)
     random = np.random.default_rng([seed, epoch])
-    passes = -(-SHORTEST_ORDER // number)
+    passes = -(-SHORTEST_ORDER // (number // shards))
     parts = [random.permutation(number)[shard_id::shards] for _ in range(passes)]
     return [int(index) for index in np.concatenate(parts)]
 

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from nnunet_lib.errors import InputError
-from nnunet_lib.loading.cases import CaseFiles, check_cases, pipeline_seed, read, training_order
+from nnunet_lib.loading.cases import (
+    SHORTEST_ORDER,
+    CaseFiles,
+    check_cases,
+    pipeline_seed,
+    read,
+    training_order,
+)
 
 SHAPE = (6, 8, 7)
 
@@ -108,6 +115,13 @@ def test_shards_of_a_pass_are_disjoint_and_cover() -> None:
     shards = [training_order(11, seed=5, epoch=2, shard_id=i, shards=3) for i in range(3)]
     first_pass = [*shards[0][:4], *shards[1][:4], *shards[2][:3]]
     assert sorted(first_pass) == list(range(11))
+
+
+@pytest.mark.parametrize(("number", "shards"), [(10, 1), (8, 8), (11, 8), (2000, 8)])
+def test_no_shard_soon_meets_its_order_again(number: int, shards: int) -> None:
+    orders = [training_order(number, 0, 0, shard, shards) for shard in range(shards)]
+    assert min(map(len, orders)) >= SHORTEST_ORDER
+    assert max(map(len, orders)) <= 2 * SHORTEST_ORDER + number
 
 
 def test_order_and_seed_follow_seed_epoch_and_shard() -> None:
