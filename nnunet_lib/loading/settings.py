@@ -3,7 +3,10 @@
 Needs neither TensorFlow nor DALI.
 """
 
+import math
 from dataclasses import dataclass, field, fields
+from numbers import Real
+from typing import Any
 
 from nnunet_lib.errors import InputError
 
@@ -68,7 +71,7 @@ class AugmentationSettings:
             value = getattr(self, item.name)
             if item.name.endswith("_probability"):
                 _check_probability(item.name, value)
-            elif isinstance(value, tuple):
+            elif item.type == Range:
                 _check_range(item.name, value)
         for name in ("rotation_limit", "slice_rotation_limit"):
             if not 0 <= getattr(self, name) <= 180:
@@ -171,6 +174,10 @@ def _check_probability(name: str, value: float) -> None:
         raise InputError(f"{name} is {value}; a probability lies between 0 and 1.")
 
 
-def _check_range(name: str, value: Range) -> None:
-    if len(value) != 2 or not 0 <= value[0] <= value[1]:
-        raise InputError(f"{name} is {value}; give (lowest, highest), neither below 0.")
+def _check_range(name: str, value: Any) -> None:
+    pair = isinstance(value, tuple) and len(value) == 2
+    numbers = pair and all(isinstance(end, Real) and math.isfinite(end) for end in value)
+    if not numbers or not 0 <= value[0] <= value[1]:
+        raise InputError(
+            f"{name} is {value!r}; give (lowest, highest), finite numbers, neither below 0."
+        )

@@ -1,5 +1,6 @@
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nnunet_lib.errors import InputError
@@ -24,6 +25,23 @@ from nnunet_lib.loading import AugmentationSettings, LoaderSettings
 def test_augmentations_that_cannot_be_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         AugmentationSettings(**values)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [0.7, 1.0], 0.7, None, "ab", ("a", "b"), (0.7,), (0.7, 0.8, 0.9),
+        (0.7, float("inf")), (float("nan"), 1.0), (0.7, None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["zoom_scale", "noise_standard_deviation", "gamma_exponent"])
+def test_what_is_no_pair_of_finite_numbers_is_no_range(name: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"{name} is .*; give"):
+        AugmentationSettings(**{name: value})
+
+
+def test_whole_numbers_and_numpys_make_a_range_too() -> None:
+    AugmentationSettings(blur_sigma=(1, 2), gamma_exponent=(np.float32(0.5), np.float64(1)))
 
 
 @pytest.mark.parametrize(
