@@ -487,6 +487,61 @@ def test_gamma_leaves_a_constant_image_alone(
     np.testing.assert_allclose(images, 2.5, atol=1e-5)
 
 
+FIXED = replace(
+    OFF,
+    noise_standard_deviation=(0.3, 0.3),
+    blur_sigma=(1.0, 1.0),
+    brightness_factor=(2.0, 2.0),
+    contrast_factor=(1.5, 1.5),
+    low_resolution_channel_probability=1.0,
+    low_resolution_scale=(0.5, 0.5),
+    gamma_exponent=(0.7, 0.7),
+)
+
+
+# Brightness is only told apart from noise: what it multiplies, the others do not see.
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("blur", "contrast"),
+        ("contrast", "low_resolution"),
+        ("low_resolution", "inverted_gamma"),
+        ("inverted_gamma", "gamma"),
+    ],
+)
+def test_of_two_intensity_changes_the_second_meets_what_the_first_left(
+    textured: CaseFiles,
+    write_case: Callable[..., CaseFiles],
+    first: str,
+    second: str,
+    draw_patches: Draw,
+) -> None:
+    original, label = originals(textured)
+
+    def changed(image: np.ndarray, *names: str) -> np.ndarray:
+        case = write_case(f"before_{'_'.join(names)}", image, label)
+        augmentation = replace(FIXED, **{f"{name}_probability": 1.0 for name in names})
+        return draw_patches([case], 1, (12, 12, 12), augmentation)[0][0]
+
+    both = changed(original, first, second)
+    np.testing.assert_allclose(both, changed(changed(original, first), second), atol=1e-4)
+    assert np.abs(both - changed(changed(original, second), first)).max() > 1e-2
+
+
+def test_noise_comes_first_so_that_it_is_blurred_and_brightened(
+    textured: CaseFiles, draw_patches: Draw
+) -> None:
+    names = ("noise", "blur", "brightness")
+    augmentation = replace(FIXED, **{f"{name}_probability": 1.0 for name in names})
+    images, _ = draw_patches([textured], 50, (12, 12, 12), augmentation)
+    original = originals(textured)[0]
+    blurred = ndimage.gaussian_filter(original, (1, 1, 1, 0), mode="mirror", radius=3)
+    kernel = ndimage.gaussian_filter(np.eye(1, 15, 7)[0], 1, radius=3)
+    middle = np.s_[:, 4:8, 4:8, 4:8]  # at the edges noise is mirrored, and less blurred
+    deviation = (images - 2 * blurred)[middle].std()
+    assert deviation == pytest.approx(2 * 0.3 * np.sqrt(np.sum(kernel**2)) ** 3, rel=0.1)
+
+
 def test_no_augmentation_and_all_probabilities_zero_agree(
     textured: CaseFiles, draw_patches: Draw
 ) -> None:

@@ -139,6 +139,16 @@ COMPARISONS = {
         {"noise_probability": 1.0}, departures, {"noise_standard_deviation": (0.0, 0.4)}
     ),
     "blur": Comparison({"blur_probability": 1.0}, roughness, {"blur_sigma": (0.5, 2.0)}),
+    "noise, then blur": Comparison(
+        {
+            "noise_probability": 1.0,
+            "noise_standard_deviation": (0.3, 0.3),
+            "blur_probability": 1.0,
+            "blur_sigma": (1.0, 1.0),
+        },
+        departures,
+        {"noise_standard_deviation": (0.25, 0.25)},
+    ),
     "brightness": Comparison(
         {"brightness_probability": 1.0}, slopes, {"brightness_factor": (0.7, 1.5)}
     ),
