@@ -24,8 +24,9 @@ class AugmentationSettings:
     uniformly. The defaults are what `train` does: NVIDIA's list (see `nvidia`) without mirroring,
     which cost accuracy in trials of 5 minutes on two cores, and with nnU-Net's rotation, low
     resolution and gamma, because without them a longer training learns its cases by heart. The
-    README has the trials. nnU-Net itself mirrors with 0.5, turns with 0.2, and has low resolution
-    with 0.25 and gamma with 0.3, 0.1 inverted.
+    README has the trials. NVIDIA's ranges and its probability 0.15 are kept, but it draws one coin
+    for brightness and contrast together, where here each has its own. nnU-Net itself mirrors with
+    0.5, turns with 0.2, and has low resolution with 0.25 and gamma with 0.3, 0.1 inverted.
 
     Attributes:
         enabled: False leaves patches as they were cropped.

@@ -392,13 +392,20 @@ def test_blur_in_2d_is_the_filter_of_each_slice(textured: CaseFiles, draw_patche
     assert distance.max() < 1e-5
 
 
-def test_brightness_multiplies_and_keeps_zeros(textured: CaseFiles, draw_patches: Draw) -> None:
+def test_brightness_multiplies_and_keeps_zeros_which_contrast_shifts(
+    textured: CaseFiles, draw_patches: Draw
+) -> None:
     augmentation = replace(OFF, brightness_probability=1.0)
     images, _ = draw_patches([textured], 200, (12, 12, 12), augmentation)
     original = originals(textured)[0]
     factors = images[:, 6, 6, 6, 0] / original[6, 6, 6, 0]
     np.testing.assert_allclose(images, original * factors.reshape(-1, 1, 1, 1, 1), atol=1e-5)
     assert not images[:, :3].any()
+    stretched = replace(OFF, contrast_probability=1.0, contrast_factor=(0.75, 0.75))
+    images, _ = draw_patches([textured], 50, (12, 12, 12), stretched)
+    shifted = np.broadcast_to(original.mean(axis=(0, 1, 2)) / 4, images[:, :3].shape)
+    np.testing.assert_allclose(images[:, :3], shifted, atol=1e-5)
+    assert np.abs(shifted).min() > 1e-2
     assert 0.7 <= factors.min() < 0.72
     assert 1.28 < factors.max() <= 1.3
 
