@@ -1,4 +1,5 @@
 import gzip
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -145,7 +146,7 @@ def test_whole_numbers_are_labels_whatever_their_type(tmp_path, write_nifti, dty
     np.testing.assert_array_equal(label.array, data.transpose(2, 1, 0))
 
 
-@pytest.mark.parametrize("value", [0.5, -1, 256, np.nan, np.inf])
+@pytest.mark.parametrize("value", [0.5, 1.25, -1, 256, np.nan, np.inf])
 def test_other_values_are_no_labels(tmp_path, write_nifti, value):
     data = np.zeros((3, 4, 5), np.float32)
     data[1, 2, 3] = value
@@ -332,3 +333,19 @@ def test_a_qform_without_handedness_is_right_handed(tmp_path, write_nifti, affin
     raw[252:256] = bytes([1, 0, 0, 0])  # qform_code, sform_code
     path.write_bytes(raw)
     np.testing.assert_allclose(read_header(path).affine, affine, rtol=1e-6)
+
+
+def test_a_map_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "a.nii.gz"
+    write_label(path, np.ones((3, 3, 3), np.uint8), np.eye(4))
+    before = path.read_bytes()
+
+    def full(image, name):
+        Path(name).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(nib, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_label(path, np.zeros((3, 3, 3), np.uint8), np.eye(4))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

@@ -104,3 +104,17 @@ def test_results_that_cannot_be_written_are_refused(tmp_path):
     for name, problem in (("scores.csv", "JSON"), ("folder.json", "folder")):
         with pytest.raises(InputError, match=problem):
             check_results_path(tmp_path / name)
+
+
+def test_the_interval_is_told_from_low_to_high():
+    cases = (CaseScores(str(d), {1: ClassScore(d, 0.0, 0.0)}) for d in (0.7, 0.8, 0.9))
+    report = EvaluationReport(tuple(cases))
+    low, high = report.mean.confidence_interval
+    assert low < report.mean.dice < high
+    assert f"{low:.4f} to {high:.4f}" in report.describe()
+
+
+def test_the_table_beside_the_report_has_to_be_writable_too(tmp_path):
+    (tmp_path / "scores.csv").mkdir()
+    with pytest.raises(InputError, match=r"scores\.csv"):
+        check_results_path(tmp_path / "scores.json")

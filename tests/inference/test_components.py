@@ -176,3 +176,14 @@ def test_a_damaged_file_is_refused(tmp_path, text):
 def test_it_says_what_it_does():
     words = Postprocessing(True, (2,)).describe(("background", "anterior", "posterior"))
     assert words == "only the largest component of all foreground, then of posterior is kept"
+
+
+def test_a_class_s_largest_piece_may_go_with_the_foreground():
+    prediction = np.zeros((1, 1, 30), np.uint8)
+    prediction[..., :8] = 1
+    prediction[..., 8:10] = 2  # a little of 2 touches 1; most of it lies apart
+    prediction[..., 14:20] = 2
+    both = Postprocessing(True, (1, 2))
+    kept = both.apply(prediction)
+    found = try_postprocessing(prediction, prediction, (1, 2)).after(both)
+    assert found == {value: dice(kept, prediction, value) for value in (1, 2)}

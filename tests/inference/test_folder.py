@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -22,6 +23,7 @@ from nnunet_lib.inference import (
     predict_volume,
 )
 from nnunet_lib.inference.ensemble import common_postprocessing
+from nnunet_lib.inference.folder import _tasks
 from nnunet_lib.model import ComputeSettings, compute
 
 SPACING = (2.0, 1.0, 1.5)
@@ -419,3 +421,14 @@ def test_a_fault_that_another_rank_met_is_raised_here_too(images, model, tmp_pat
     monkeypatch.setattr(Ranks, "gather", lambda self, own: [own, ["z.nii.gz: is damaged."]])
     with pytest.raises(InputError, match=r"z\.nii\.gz: is damaged"):
         predict(model.run, images[0], tmp_path / "out")
+
+
+def test_images_named_from_the_current_folder_are_not_written_over(images, monkeypatch):
+    folder, _ = images
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.chdir(folder.parent)
+    relative = find_images(Path(folder.name), 3)
+    for output in (Path(folder.name), folder):
+        with pytest.raises(InputError, match="holds the images"):
+            _tasks(relative, output, False)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before

@@ -209,3 +209,13 @@ def test_a_network_that_never_met_a_mirrored_case_is_not_asked_about_one(make_pl
     seen = []
     predict_logits(recording(seen), image, plan, InferenceSettings(tta=True))
     np.testing.assert_array_equal(seen, [[image]])
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.5, 0.75])
+def test_the_overlap_decides_how_many_windows_there_are(make_plan, overlap):
+    plan, seen = make_plan((1.0, 1.0, 1.0), patch_size=(4, 4, 4)), []
+    image, settings = np.zeros((16, 4, 4, 1), np.float32), InferenceSettings(overlap=overlap)
+    predict_logits(recording(seen), image, plan, settings)
+    windows = sum(len(batch) for batch in seen)
+    assert windows == number_of_windows(image.shape[:3], plan, settings)
+    assert windows == {0.0: 4, 0.5: 7, 0.75: 13}[overlap]

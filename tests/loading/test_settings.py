@@ -74,3 +74,25 @@ def test_slices_stay_apart_in_2d_and_where_the_first_axis_is_coarse(
 ) -> None:
     settings = LoaderSettings(4, patch_size, dimensions=len(patch_size))
     assert settings.keeps_slices_apart is apart
+
+
+def test_nvidia_s_list_is_nvidia_s() -> None:
+    """DeepLearningExamples, TensorFlow2/Segmentation/nnUNet, data_loading/dali_loader.py."""
+    theirs = AugmentationSettings.nvidia()
+    probabilities = ("zoom", "noise", "blur", "brightness", "contrast")
+    assert {getattr(theirs, f"{name}_probability") for name in probabilities} == {0.15}
+    assert theirs.flip_probability == 0.5
+    assert (theirs.zoom_scale, theirs.noise_standard_deviation) == ((0.7, 1.0), (0.0, 0.3))
+    assert (theirs.blur_sigma, theirs.brightness_factor) == ((0.5, 1.5), (0.7, 1.3))
+    assert theirs.contrast_factor == (0.65, 1.5)
+    added = ("rotation", "low_resolution", "gamma", "inverted_gamma")
+    assert {getattr(theirs, f"{name}_probability") for name in added} == {0.0}
+
+
+def test_a_third_of_the_patches_is_aimed() -> None:
+    assert LoaderSettings(2, (8, 8, 8)).foreground_oversampling == 0.33
+
+
+def test_slices_are_kept_apart_where_the_first_axis_alone_is_short() -> None:
+    assert LoaderSettings(2, (20, 320, 256)).keeps_slices_apart
+    assert not LoaderSettings(2, (96, 192, 48)).keeps_slices_apart

@@ -411,3 +411,23 @@ def test_numbers_are_pythons_own(make_fingerprint: Maker) -> None:
     plan = make_plan(make_fingerprint((20, 320, 320), (3.0, 0.5, 0.5)))
     numbers = [*plan.target_spacing, *plan.patch_size, *plan.axis_order, *plan.strides[0]]
     assert not any(isinstance(number, np.generic) for number in numbers)
+
+
+def test_the_first_patch_has_equal_millimetres_along_each_axis(make_fingerprint: Maker) -> None:
+    whole = PlannerSettings(memory_gigabytes=1e4, small_steps=False)
+    plan = make_plan(make_fingerprint((400, 1000, 1000), (2.0, 0.5, 0.5)), whole)
+    z, y, x = np.multiply(plan.patch_size, plan.target_spacing)
+    assert y == x
+    assert z == pytest.approx(y, abs=32)  # sizes are rounded to what strides divide
+    assert plan.patch_size[0] * 3 < plan.patch_size[1]
+
+
+@pytest.mark.parametrize("name", ["PCT", "CTA", "CT1", "octant"])
+def test_a_channel_with_ct_in_its_name_is_no_ct(make_fingerprint: Maker, name: str) -> None:
+    assert make_plan(make_fingerprint(channels=(name,))).normalisation[0].scheme == "z_score"
+
+
+def test_slices_of_three_times_the_thickness_are_not_yet_thick(make_fingerprint: Maker) -> None:
+    spacings = ((1.5, 1.0, 1.0), *[(3.0, 1.0, 1.0)] * 4)
+    plan = make_plan(make_fingerprint((20, 320, 320), spacings=spacings))
+    assert plan.target_spacing[0] == 3.0

@@ -10,6 +10,7 @@ from nnunet_lib.errors import InputError
 from nnunet_lib.planning import (
     PRESETS,
     Fingerprint,
+    IntensityStatistics,
     Normalisation,
     Plan,
     PlannerSettings,
@@ -209,3 +210,21 @@ def test_a_dataset_of_ones_own_needs_no_preset_to_have_its_values(
     )
     assert given.patch_size == (16, 64, 64)
     assert given.target_spacing == (5.0, 1.0, 1.0)
+
+
+def test_a_preset_s_plan_says_what_the_dataset_hides() -> None:
+    values = IntensityStatistics(1.0, 1.0, 1.0, 0.0, 2.0, 0.0, 2.0)
+    fingerprint = Fingerprint(
+        dataset="Made up",
+        channels=("MRI",),
+        labels=("background", "often", "once"),
+        spacings=((1.0, 1.0, 1.0),) * 6,
+        shapes=((36, 50, 35),) * 6,
+        median_relative_size=1.0,
+        intensities=(values,),
+        orientations=("RAS", "LPS", *["RAS"] * 4),
+        cases_with=(6, 6, 1),
+    )
+    plan = plan_from_preset(fingerprint, find_preset("04"))
+    assert plan.orientations == ("LPS", "RAS")
+    assert sum("Mind:" in reason for reason in plan.reasons) == 2

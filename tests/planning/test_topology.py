@@ -48,3 +48,11 @@ def test_filters_double_up_to_a_limit() -> None:
     assert stage_filters(6, 32, dimensions=3) == (32, 64, 128, 256, 320, 320)
     assert stage_filters(6, 32, dimensions=2) == (32, 64, 128, 256, 512, 512)
     assert stage_filters(3, 8, dimensions=3) == (8, 16, 32)
+
+
+def test_a_kernel_that_has_grown_stays_large_where_its_axis_is_no_longer_halved() -> None:
+    assert set(plan_topology((1.0, 1.0, 1.0), (8, 64, 64)).kernels) == {(3, 3, 3)}
+
+
+def test_a_fine_axis_that_is_too_short_does_not_keep_the_others_from_being_halved() -> None:
+    assert len(plan_topology((1.0, 4.0, 4.0), (4, 64, 64)).strides) > 1

@@ -197,3 +197,25 @@ class TestWhatDoesNotFit:
         label.array[0, 0, 0] = 3
         with pytest.raises(InputError, match="value 3"):
             preprocess_case(volume, make_plan(), label)
+
+
+def test_a_label_is_padded_with_background(make_plan: MakePlan, make_volume: MakeVolume) -> None:
+    volume, label = make_volume((4, 10, 10))
+    label.array[:] = 1
+    case = preprocess_case(volume, make_plan(), label, pad=True)
+    assert case.label is not None
+    inside = case.geometry.unpad(case.label)
+    assert (inside == 1).all()
+    assert np.count_nonzero(case.label) == inside.size < case.label.size
+
+
+def test_one_channel_of_several_may_be_normalised_inside_the_mask(
+    make_plan: MakePlan, make_volume: MakeVolume
+) -> None:
+    volume, _ = make_volume(channels=2)
+    volume.array[:2, :, :10] = 0
+    volume.array[0, 0, 0] = volume.array[-1, -1, -1] = 1  # nothing is cropped
+    schemes = (CT, Normalisation("z_score", inside_mask=True))
+    image = preprocess_case(volume, make_plan(channels=("CT", "MRI"), normalisation=schemes)).image
+    assert image[1, 5, 5, 1] == 0
+    assert image[..., 1][volume.array[..., 1] != 0].mean() == pytest.approx(0, abs=1e-3)

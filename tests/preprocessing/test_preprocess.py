@@ -1,5 +1,6 @@
 """A dataset preprocessed to disk: modes, resuming, workers, errors."""
 
+import importlib
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -321,3 +322,22 @@ def test_a_cases_json_says_what_it_was_made_from(done: Path) -> None:
     value = read_json(preprocessed.folder / f"{preprocessed.identifiers[0]}.json")
     assert set(value) == {"made_from", "geometry"}
     assert set(value["made_from"]) == {"plan", "sources"}
+
+
+def test_a_case_counts_as_finished_only_when_all_of_it_is_there(
+    small: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its JSON file says so: it is gone while arrays are written, also those of another plan."""
+    dataset, _, plan = small
+    module = importlib.import_module("nnunet_lib.preprocessing.preprocess")
+    save, seen = module._save_array, []
+
+    def watched(path: Path, array: np.ndarray) -> None:
+        seen.append(path.with_name(path.stem.rsplit("_", 1)[0] + ".json").exists())
+        save(path, array)
+
+    monkeypatch.setattr(module, "_save_array", watched)
+    for inside in (False, True):
+        scheme = replace(plan.normalisation[0], inside_mask=inside)
+        preprocess(dataset, replace(plan, normalisation=(scheme,)), tmp_path, workers=1)
+    assert seen == [False] * 8  # an image and a label of two cases, twice

@@ -243,3 +243,30 @@ def test_argmax_a_few_planes_at_a_time_is_the_argmax_of_all(spacing: tuple[float
     logits, shape = noise((6, 9, 8, 5)), (21, 12, 6)  # planes: no multiple of a few
     expected = resample_logits(logits, shape, spacing, FINE).argmax(axis=-1)
     np.testing.assert_array_equal(resample_argmax(logits, shape, spacing, FINE), expected)
+
+
+def test_labels_of_thick_slices_are_not_mixed_across_them() -> None:
+    labels = np.random.default_rng(0).integers(0, 3, (4, 9, 9)).astype(np.uint8)
+    whole = resample_labels(labels, (7, 14, 14), (5.0, 1.0, 1.0), (3.0, 0.7, 0.7))
+    slices = [
+        resample_labels(each[None], (1, 14, 14), (5.0, 1.0, 1.0), (5.0, 0.7, 0.7))
+        for each in labels
+    ]
+    np.testing.assert_array_equal(whole, np.concatenate(slices)[nearest_voxels(4, 7)])
+
+
+def test_the_size_is_rounded_after_nnu_net_s_order_of_operations() -> None:
+    """nnU-Net divides the spacings first; where the product is a half, the order decides."""
+    pairs = [(old, new) for old in (0.3, 0.7, 1.1, 1.3) for new in (0.2, 0.4, 0.6, 1.0, 1.4)]
+    tried = [(size, old, new) for size in range(5, 200) for old, new in pairs]
+    differ = [
+        (s, old, new) for s, old, new in tried if round(old / new * s) != round(s * old / new)
+    ]
+    assert differ
+    for size, old, new in differ:
+        assert resampled_shape((size,), (old,), (new,)) == (round(old / new * size),)
+
+
+def test_labels_that_stay_as_they_are_are_a_copy() -> None:
+    labels = np.zeros((2, 2, 2), np.uint8)
+    assert not np.shares_memory(labels, resample_labels(labels, labels.shape, FINE, FINE))

@@ -8,11 +8,13 @@ import pytest
 
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import write_json
-from nnunet_lib.inference import InferenceSettings
+from nnunet_lib.inference import CROSS_VALIDATION, FOLD, POSTPROCESSING, InferenceSettings
 from nnunet_lib.loading import AugmentationSettings
-from nnunet_lib.model import LAST, Checkpoint, ComputeSettings, save_checkpoint
+from nnunet_lib.model import BEST, LAST, Checkpoint, ComputeSettings, save_checkpoint
 from nnunet_lib.planning import Normalisation, Plan
 from nnunet_lib.training import LossSettings, TrainingSettings
+from nnunet_lib.training.job import _clear, plan_of
+from nnunet_lib.training.log import METRICS, TENSORBOARD
 from nnunet_lib.training.state import SETTINGS, load_last
 
 PLAN = Plan(
@@ -97,3 +99,18 @@ def test_damaged_settings_are_refused_by_the_files_name(run: Path) -> None:
     write_json(run / SETTINGS, [])
     with pytest.raises(InputError, match=rf"{SETTINGS}: is damaged"):
         load_last(run, PLAN, TrainingSettings())
+
+
+def test_a_run_begun_anew_leaves_nothing_of_the_old_one(tmp_path: Path) -> None:
+    for name in (LAST, BEST, METRICS, FOLD, POSTPROCESSING, CROSS_VALIDATION):
+        (tmp_path / name).touch()
+    (tmp_path / TENSORBOARD).mkdir()
+    _clear(tmp_path, overwrite=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_augmentation_a_run_does_not_mirror() -> None:
+    for enabled in (True, False):
+        augmentation = AugmentationSettings(enabled=enabled, flip_probability=0.5)
+        found = plan_of(PLAN, TrainingSettings(augmentation=augmentation))
+        assert found.mirrored == enabled
