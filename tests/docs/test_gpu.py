@@ -148,3 +148,18 @@ def test_the_images_python_is_one_that_the_locked_uv_can_fetch() -> None:
 
 def test_the_image_names_no_package_index() -> None:
     assert not re.search(r"https?://|index-url|find-links|trusted-host", DOCKERFILE)
+
+
+def test_an_image_is_made_of_nothing_that_git_leaves_out() -> None:
+    ignored, left_out = (
+        [line for line in (ROOT / name).read_text().splitlines() if line and line[0] != "#"]
+        for name in (".gitignore", ".dockerignore")
+    )
+    assert ".git" in left_out
+    assert [line for line in ignored if in_docker_s_words(line) not in left_out] == []
+
+
+def in_docker_s_words(line: str) -> str:
+    """A line of .gitignore for .dockerignore, where a name alone is one at the root alone."""
+    name = line.rstrip("/")
+    return name.replace("/", "", 1) if name.lstrip("!").startswith("/") else f"**/{name}"
