@@ -38,8 +38,6 @@ ROOT = Path(__file__).resolve().parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 FOLDERS = sorted(path.parent for path in (ROOT / "exercises").glob("[0-9][0-9]_*/checks.py"))
 WITHOUT = {"00"}  # the quickstart shows what the others teach
-TO_COME: set[str] = set()
-"""Lessons whose exercises are not written yet. Whoever adds a folder takes its number out."""
 SEEDS = (1, 2)
 DRAWS = 25
 TIMES = 10  # a right answer is right each time, and not by the numbers drawn
@@ -75,12 +73,10 @@ def checkers():
 # What there is -------------------------------------------------------------------------------
 
 
-def test_every_lesson_has_exercises_or_is_listed_as_still_to_come():
+def test_every_lesson_but_the_quickstart_has_exercises():
     there = {folder.name[:2] for folder in FOLDERS}
     lessons = {path.stem[:2] for path in LESSONS} - WITHOUT
-    assert not there & TO_COME, "take these out of TO_COME"
-    assert lessons <= there | TO_COME
-    assert there <= lessons
+    assert there == lessons
 
 
 @each_lesson
