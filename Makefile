@@ -35,7 +35,7 @@ unexport BROWSER
 
 help: ## print this list
 	@echo "Commands (each makes the environment first, if it needs it and it is not there):"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "%-14s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "%-22s %s\n", $$1, $$2}'
 
 # The environment ---------------------------------------------------------------------------------
 
