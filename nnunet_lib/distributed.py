@@ -138,8 +138,8 @@ def join() -> Ranks:
     CPU it gets its share of the cores. Call it before TensorFlow does any work.
 
     Raises:
-        InputError: if there are several processes and Horovod cannot be loaded, or fewer GPUs
-            than processes.
+        InputError: if there are several processes and Horovod cannot be loaded or joins other
+            than those, or fewer GPUs than processes.
     """
     if _expected_size() < 2:
         return ALONE
@@ -147,6 +147,7 @@ def join() -> Ranks:
     horovod = _horovod()
     horovod.init()
     ranks = Ranks(horovod.rank(), horovod.size(), horovod.local_rank(), horovod.local_size())
+    _require_all(ranks)
     _take_device(ranks)
     return ranks
 
@@ -198,6 +199,15 @@ def _expected_size() -> int:
     """How many processes the launcher says it has started; 1 without a launcher."""
     told = [os.environ[name] for name in SIZE_VARIABLES if name in os.environ]
     return int(told[0]) if told else 1
+
+
+def _require_all(ranks: Ranks) -> None:
+    """Refuse to work apart from the others, which would each write what this one writes."""
+    if ranks.size != _expected_size():
+        raise InputError(
+            f"{_expected_size()} processes were started, and Horovod joined {ranks.size}: it was "
+            "built for another launcher. Start them with `horovodrun -np N`."
+        )
 
 
 @cache

@@ -95,6 +95,14 @@ def test_each_launcher_says_how_many_it_has_started(
     assert distributed._expected_size() == 2
 
 
+@pytest.mark.slow
+def test_processes_that_horovod_leaves_apart_do_not_work_alone() -> None:
+    """Horovod that was built without MPI knows nothing of what mpirun has started."""
+    refusal = run(JOIN, OMPI_COMM_WORLD_SIZE="2", OMPI_COMM_WORLD_RANK="1")
+    assert refusal.startswith("2 processes were started, and Horovod joined 1: it was built for")
+    assert "horovodrun -np N" in refusal
+
+
 def test_each_rank_of_a_machine_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     seen, growing = [], []
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["first", "second"])
