@@ -11,6 +11,7 @@ from nnunet_lib.errors import InputError
 from nnunet_lib.files import read_json, write_json
 from nnunet_lib.inference import CROSS_VALIDATION, FOLD, POSTPROCESSING, runs_of
 from nnunet_lib.loading import CaseFiles, Fold, LoaderSettings, check_training, split_folds
+from nnunet_lib.loading.cases import check_cases
 from nnunet_lib.model import BEST, LAST, Checkpoint
 from nnunet_lib.planning import Plan
 from nnunet_lib.planning.topology import stage_filters
@@ -47,12 +48,10 @@ class Job:
         """The plan of this run."""
         return self.data.plan
 
-    @property
-    def training_cases(self) -> list[CaseFiles]:
-        """The files of the cases to train on."""
+    def files_of(self, cases: Sequence[str]) -> list[CaseFiles]:
+        """The files of these cases, as those of `fold.training`."""
         data = self.data
-        names = self.fold.training
-        return [CaseFiles(data.image_path(name), data.label_path(name)) for name in names]
+        return [CaseFiles(data.image_path(case), data.label_path(case)) for case in cases]
 
 
 def open_job(
@@ -84,9 +83,16 @@ def _decide(
     folds = split_folds(preprocessed.identifiers, settings.number_of_folds, settings.seed)
     data = replace(preprocessed, plan=plan)
     job = Job(data, run, folds[settings.fold], loader, settings, ranks)
-    cases, shard = job.training_cases, (ranks.rank, ranks.size)
-    ranks.gather_done(lambda: check_training(cases, loader, *shard, settings.loader))
+    ranks.gather_done(lambda: _check_files(job))
     return job
+
+
+def _check_files(job: Job) -> None:
+    """Refuse cases that cannot be loaded, those of the validation too: it comes last."""
+    training, validation = map(job.files_of, (job.fold.training, job.fold.validation))
+    shard = job.ranks.rank, job.ranks.size
+    check_training(training, job.loader, *shard, job.settings.loader)
+    check_cases([*training, *validation])
 
 
 def plan_of(plan: Plan, settings: TrainingSettings) -> Plan:

@@ -200,7 +200,8 @@ class _Trainer:
 
     def _train_epoch(self, epoch: int) -> float:
         """Take this epoch's steps, less those taken already; return their mean loss."""
-        cases, loader, ranks = self.job.training_cases, self.settings.loader, self.ranks
+        cases, loader = self.job.files_of(self.job.fold.training), self.settings.loader
+        ranks = self.ranks
         batches = training_batches(cases, self.job.loader, epoch, ranks.rank, ranks.size, loader)
         first, last = len(self.state.losses), self.settings.steps_per_epoch
         for image, label in islice(batches, first, last):

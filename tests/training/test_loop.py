@@ -1,6 +1,7 @@
 """The loop on tiny data: what it writes, when it ends, and what it refuses."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -177,6 +178,21 @@ def test_a_run_is_not_replaced_by_one_that_cannot_load_its_cases(
     with pytest.raises(InputError, match="--loader tf"):
         train(tiny_3d, tmp_path / "new", SHORT, show_progress=False)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("part", ["training", "validation"])
+def test_a_damaged_case_is_found_before_the_training(
+    tiny_3d: PreprocessedDataset, tmp_path: Path, part: str
+) -> None:
+    """The validation's, too, which is not read before all steps have been taken."""
+    folder = tmp_path / "cases"
+    shutil.copytree(tiny_3d.folder, folder)
+    case = getattr(split_folds(tiny_3d.identifiers, 3, SHORT.seed)[0], part)[-1]
+    image = folder / f"{case}_image.npy"
+    image.write_bytes(image.read_bytes()[:-100])
+    with pytest.raises(InputError, match=f"{case}_image.npy: is not a readable"):
+        train(replace(tiny_3d, folder=folder), tmp_path / "run", SHORT, show_progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_slices_train_with_test_time_augmentation_in_validation(
