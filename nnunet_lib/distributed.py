@@ -91,6 +91,15 @@ class Ranks:
         """What rank 0 says: for decisions that all must take alike, such as when to stop."""
         return self.gather(value)[0]
 
+    def agree_number(self, value: float) -> float:
+        """`agree` of one number, in one exchange in place of two: for what is asked every step."""
+        if self.size == 1:
+            return value
+        import tensorflow as tf
+
+        number = tf.constant(value, tf.float64)
+        return float(_horovod().broadcast(number, root_rank=0, name="number"))
+
     def gather(self, value: Any) -> list[Any]:
         """Everybody's `value`, a plain JSON value, in the order of the ranks."""
         if self.size == 1:

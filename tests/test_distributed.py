@@ -44,6 +44,7 @@ def test_shares_are_disjoint_and_cover(size: int, items: int) -> None:
 def test_one_process_exchanges_with_itself() -> None:
     assert ALONE.gather({"a": None}) == [{"a": None}]
     assert ALONE.agree("yes") == "yes"
+    assert ALONE.agree_number(0.1) == 0.1
     assert ALONE.total("a tensor") == "a tensor"
     assert ALONE.gradient_tape("a tape") == "a tape"
 
@@ -153,11 +154,12 @@ def test_two_processes_know_the_same() -> None:
             float(weight.numpy()),
             [len(item["long"]) for item in gathered],
             ranks.agree(ranks.rank),
+            ranks.agree_number(0.1 + ranks.rank),
         )
 
     # The loss is (1 + 4)². The gradient through `total` is summed over both ranks: 40 w, which is
     # 40 on one rank and 80 on the other; the tape gives both the mean.
-    expected = [(rank, 2, 25.0, 60.0, 1.0, [0, 1000], 0) for rank in range(2)]
+    expected = [(rank, 2, 25.0, 60.0, 1.0, [0, 1000], 0, 0.1) for rank in range(2)]
     assert distributed.launch(exchange, processes=2) == expected
 
 

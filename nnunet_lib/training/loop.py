@@ -133,6 +133,7 @@ class _Trainer:
         self.log: RunLog | NoLog = NoLog()
         self.state = RunState(processes=job.ranks.size)
         self.history: list[EpochRecord] = []
+        self.progress = 0.0
 
     def restore(self, checkpoint: Checkpoint | None) -> None:
         """Go on from a checkpoint, which only rank 0 has read; then all ranks hold the same."""
@@ -176,14 +177,14 @@ class _Trainer:
     def _run_epoch(self, epoch: int) -> bool:
         """Train, validate if it is time to, and write it all down; whether it was the last one.
 
-        Asked once, before validation: time goes on, and a second answer could end the run after
-        an epoch that was not validated as the last one is.
+        Its last step has decided that, before validation: time goes on, and another answer could
+        end the run after an epoch that was not validated as the last one is.
         """
         began, first_step = time.monotonic(), self.state.step
         loss = self._train_epoch(epoch)
         patches = (self.state.step - first_step) * self.job.plan.batch_size * self.ranks.size
         patches_per_second = patches / (time.monotonic() - began)
-        finished = self._progress() >= 1.0
+        finished = self.progress >= 1.0
         wanted = finished or self._validates_after(epoch)
         validation_dice = self._validate() if wanted else None
         record = EpochRecord(
@@ -199,21 +200,25 @@ class _Trainer:
         return finished
 
     def _train_epoch(self, epoch: int) -> float:
-        """Take this epoch's steps, less those taken already; return their mean loss."""
+        """Take this epoch's steps, less those taken already; return their mean loss.
+
+        Progress is asked for once a step, since several ranks have to exchange it.
+        """
         cases, loader = self.job.files_of(self.job.fold.training), self.settings.loader
         ranks = self.ranks
         batches = training_batches(cases, self.job.loader, epoch, ranks.rank, ranks.size, loader)
         first, last = len(self.state.losses), self.settings.steps_per_epoch
+        self.progress = self._progress()
         for image, label in islice(batches, first, last):
             self._take_step(image, label)
-            if self._progress() >= 1.0:
+            self.progress = self._progress()
+            if self.progress >= 1.0:
                 break
             self._save_if_due()
         return sum(self.state.losses) / len(self.state.losses)
 
     def _take_step(self, image: tf.Tensor, label: tf.Tensor) -> None:
-        progress = self._progress()
-        rate = learning_rate_at(self.settings, progress, self.ranks.size)
+        rate = learning_rate_at(self.settings, self.progress, self.ranks.size)
         self.optimiser.learning_rate.assign(rate)
         loss = float(self.step(image, label))
         steps = self.state.step + 1
@@ -329,4 +334,4 @@ class _Trainer:
     def _progress(self) -> float:
         """The share of the budget that is used up; the same on every rank."""
         progress = self.budget.progress(self.state.step, self._elapsed())
-        return progress if self.budget.seconds is None else self.ranks.agree(progress)
+        return progress if self.budget.seconds is None else self.ranks.agree_number(progress)

@@ -53,6 +53,9 @@ class Twins(Ranks):
     def gather(self, value: Any) -> list[Any]:
         return [value, value]
 
+    def agree_number(self, value: float) -> float:
+        return value
+
     def gradient_tape(self, tape: tf.GradientTape) -> tf.GradientTape:
         return tape
 

@@ -126,10 +126,28 @@ def test_all_ranks_validate_with_the_first_ones_moving_statistics(
 def test_all_ranks_go_by_the_first_ones_clock(
     make_trainer: MakeTrainer, twins: Ranks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(twins), "gather", lambda self, value: [0.25, value])
+    monkeypatch.setattr(type(twins), "agree_number", lambda self, value: 0.25)
     trainer = make_trainer(ranks=twins, seconds=100.0)
     monkeypatch.setattr(trainer, "_elapsed", lambda: 99.0)
     assert trainer._progress() == 0.25
+
+
+def test_progress_is_exchanged_once_a_step(
+    make_trainer: MakeTrainer, twins: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU each exchange waits for up to 10 ms, which is more than a small step takes."""
+    exchanges = []
+
+    def exchange(self: Ranks, value: float) -> float:
+        exchanges.append(value)
+        return value
+
+    monkeypatch.setattr(type(twins), "agree_number", exchange)
+    monkeypatch.setattr(type(twins), "gather", lambda self, value: [exchange(self, value)] * 2)
+    trainer = make_trainer(replace(SETTINGS, steps_per_epoch=4), twins, seconds=1e6)
+    trainer._train_epoch(1)
+    assert len(trainer.state.losses) == 4
+    assert len(exchanges) == 4 + 1
 
 
 def test_patches_a_second_are_those_of_all_processes(
