@@ -7,6 +7,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from nnunet_lib.datasets import Volume
+from nnunet_lib.errors import InputError
 from nnunet_lib.inference.ensemble import Member, by_preprocessing, mean_of, require_any
 from nnunet_lib.inference.restoration import Prediction, restore, restore_mean
 from nnunet_lib.inference.settings import DEFAULTS, InferenceSettings
@@ -74,11 +75,11 @@ def predict_volume(
         plan: the plan that the network was trained with; `nnunet_lib.model.load_network(run)`
             gives both.
         settings: overlap, blending, flips; `save_probabilities` asks for probabilities too.
-        description: if given, a bar of this name counts windows where they take a while.
+        description: the case; if given, a bar of this name counts windows where they take a while.
 
     Raises:
-        InputError: if the scan does not have the plan's channels, or is none: see
-            `preprocess_case`.
+        InputError: if the scan does not have the plan's channels, or is none (see
+            `preprocess_case`), or the logits are not finite.
 
     Example:
         >>> from nnunet_lib.datasets import read_volume, write_label
@@ -111,11 +112,11 @@ def predict_ensemble(
         members: at least one, all with the same channels and labels.
         volume: the raw scan.
         settings: overlap, blending, flips; `save_probabilities` asks for the mean's too.
-        description: if given, a bar of this name counts the windows of all members.
+        description: the case; if given, a bar of this name counts the windows of all members.
 
     Raises:
-        InputError: if there is no member, or the scan does not have the plans' channels, or is
-            none: see `preprocess_case`.
+        InputError: if there is no member, the scan does not have the plans' channels, or is none
+            (see `preprocess_case`), or logits are not finite.
     """
     require_any(members)
     groups = [
@@ -135,7 +136,7 @@ def predict_ensemble(
         disable=description is None,
     ) as bar:
         alone = len(groups) == 1  # asked now, because the answers use the groups up
-        answers = _answers(groups, settings, bar.update)
+        answers = _answers(groups, settings, bar.update, description or "a scan")
         if alone:
             return restore(*next(answers), settings.save_probabilities)
         return restore_mean(answers, settings.save_probabilities)
@@ -151,6 +152,7 @@ def _answers(
     groups: list[tuple[PreprocessedCase, tuple[Member, ...]]],
     settings: InferenceSettings,
     progress: Progress,
+    name: str,
 ) -> Iterator[tuple[np.ndarray, Geometry]]:
     """The logits of each group, and what preprocessing did to the case.
 
@@ -158,7 +160,7 @@ def _answers(
     that a preprocessed image does not stay in memory beside the logits that it led to.
     """
     while groups:
-        yield _mean_logits(*groups.pop(0), settings, progress)
+        yield _mean_logits(*groups.pop(0), settings, progress, name)
 
 
 def _mean_logits(
@@ -166,14 +168,28 @@ def _mean_logits(
     members: Sequence[Member],
     settings: InferenceSettings,
     progress: Progress,
+    name: str,
 ) -> tuple[np.ndarray, Geometry]:
     """Mean logits (*shape, classes) of members that see the case alike, and its geometry."""
     value = case.geometry.padding_value
     logits = mean_of(
-        predict_logits(member.network, case.image, member.plan, settings, value, progress)
+        _require_finite(
+            predict_logits(member.network, case.image, member.plan, settings, value, progress),
+            f"{name}: the network of {member.source}",
+        )
         for member in members
     )
     return logits, case.geometry
+
+
+def _require_finite(logits: np.ndarray, whose: str) -> np.ndarray:
+    """The logits themselves; of others the label map would silently be empty."""
+    if not all(np.isfinite(plane).all() for plane in logits):  # by planes, to spare memory
+        raise InputError(
+            f"{whose} gives logits that are NaN or infinite. Try float32, or another checkpoint; "
+            "if they are no better, its weights are of no use: train again."
+        )
+    return logits
 
 
 def _flip_axes(plan: Plan, settings: InferenceSettings) -> tuple[int, ...]:

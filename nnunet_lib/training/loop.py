@@ -5,7 +5,7 @@ Taught in lesson 06; with several processes, in lesson 09.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -73,7 +73,7 @@ def train(
 
     Raises:
         InputError: if the folder holds a run already, the cases do not allow the folds, or
-            the loss stops being finite.
+            the loss or the weights stop being finite.
 
     Example:
         >>> from nnunet_lib.preprocessing import PreprocessedDataset
@@ -250,17 +250,32 @@ class _Trainer:
     def _save(self, *names: str) -> None:
         """Write the present state under these names; only rank 0 does."""
         self.state = replace(self.state, seconds=self._elapsed(), processes=self.ranks.size)
+        weights = variable_arrays(self.model.variables)
+        self._require_finite(weights)
         if not self.ranks.is_first:
             return
         checkpoint = Checkpoint(
             plan=self.job.plan,
             deep_supervision=self.settings.deep_supervision,
-            weights=variable_arrays(self.model.variables),
+            weights=weights,
             optimiser=variable_arrays(optimiser_variables(self.optimiser)),
             progress=self.state.to_json(),
         )
         for name in names:
             save_checkpoint(self.job.run / name, checkpoint)
+
+    def _require_finite(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Refuse weights that predict nothing; the checkpoint before them stays.
+
+        A loss is that of the weights before its step, and so tells nothing of the last one.
+        """
+        finite = all(np.isfinite(array).all() for array in weights.values())
+        if not self.ranks.agree(finite):  # what the first rank would save
+            raise InputError(
+                f"{self.job.run}: the weights are no numbers any more after step "
+                f"{self.state.step}, and were not saved. Train again with a lower "
+                "--learning-rate or --weight-decay."
+            )
 
     def _validate(self) -> float | None:
         # Moving statistics differ by rank; all shall validate what rank 0 will save.

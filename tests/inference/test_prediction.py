@@ -2,6 +2,7 @@
 
 import weakref
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from nnunet_lib.errors import InputError
 from nnunet_lib.evaluation import dice
 from nnunet_lib.inference import (
     InferenceSettings,
+    Member,
     number_of_windows,
+    predict_ensemble,
     predict_logits,
     predict_volume,
 )
@@ -89,6 +92,27 @@ def test_a_preprocessed_image_goes_when_its_logits_are_there(monkeypatch, make_p
     volume = a_volume((8, 8, 8), np.eye(4), (1.0, 1.0, 1.0))
     predict_volume(identity, volume, make_plan((1.0, 1.0, 1.0), (4, 4, 4)))
     assert left == [None]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("probabilities", [False, True])
+@pytest.mark.parametrize("configurations", [1, 2])
+def test_logits_that_are_no_numbers_are_refused(make_plan, value, probabilities, configurations):
+    """One such window is enough: argmax would make background of it, or a class at random."""
+
+    def diverged(patches):
+        logits = patches.copy()
+        logits[-1, 2, 2, 2, 1] = value
+        return logits
+
+    volume = a_volume((8, 8, 8), np.eye(4), (1.0, 1.0, 1.0))
+    members = [
+        Member(network, make_plan((spacing,) * 3, (4, 4, 4)), Path(f"run_{spacing}"))
+        for network, spacing in [(diverged, 1.0), (identity, 2.0)][:configurations]
+    ]
+    settings = InferenceSettings(save_probabilities=probabilities)
+    with pytest.raises(InputError, match=r"^case_01: the network of run_1\.0 gives .* NaN"):
+        predict_ensemble(members, volume, settings, "case_01")
 
 
 def test_probabilities_are_made_only_if_asked_for(make_plan):

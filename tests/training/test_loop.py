@@ -1,13 +1,16 @@
 """The loop on tiny data: what it writes, when it ends, and what it refuses."""
 
 import json
+import math
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import pytest
+import tensorflow as tf
 
 from nnunet_lib import distributed
 from nnunet_lib.course.lessons.quickstart import source_of
@@ -312,6 +315,35 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_a_word(
     settings = replace(SHORT, epochs=1, steps_per_epoch=20, learning_rate=1e30)
     with pytest.raises(InputError, match="lower --learning-rate"):
         train(tiny_3d, tmp_path / "run", settings, show_progress=False)
+
+
+def test_weights_that_are_no_numbers_are_not_saved(
+    tiny_2d: PreprocessedDataset, tmp_path: Path
+) -> None:
+    """The last step may spoil them when its loss was still a number."""
+    run, settings = tmp_path / "run", replace(SHORT, epochs=1, optimiser="sgd", learning_rate=1e38)
+    settings = replace(settings, steps_per_epoch=1, weight_decay=1e30)
+    with pytest.raises(InputError, match=r"no numbers any more after step 1, .* --weight-decay"):
+        train(tiny_2d, run, settings, show_progress=False)
+    assert not list(run.glob("*.npz"))
+
+
+def test_the_checkpoint_before_weights_that_are_no_numbers_stays(
+    tiny_2d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make_step(model: tf.keras.Model, *_: object) -> Callable[[object, object], float]:
+        def step(image: object, label: object) -> float:
+            if (run / LAST).exists():
+                model.trainable_variables[0].assign(model.trainable_variables[0] * math.nan)
+            return 0.5
+
+        return step
+
+    run = tmp_path / "run"
+    monkeypatch.setattr(loop, "make_step", make_step)
+    with pytest.raises(InputError, match="after step 4"):
+        train(tiny_2d, run, replace(SHORT, checkpoint_interval=2), show_progress=False)
+    assert load_checkpoint(run / LAST).progress["step"] == 2
 
 
 @pytest.mark.parametrize(
