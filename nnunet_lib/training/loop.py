@@ -168,6 +168,11 @@ class _Trainer:
         """What the user asked for, or may expect, and will not get."""
         if self.settings.inference.tta and not self.job.plan.mirrored:
             yield NO_FLIPS
+        if self.job.plan.norm == "batch" and self.ranks.size > 1:
+            yield (
+                f"Batch norm: each of the {self.ranks.size} processes has the statistics of its "
+                f"own {self.job.plan.batch_size} patches a step, not those of all."
+            )
         if self.state.processes != self.ranks.size:
             yield (
                 f"The run goes on with {self.ranks.size} processes instead of "

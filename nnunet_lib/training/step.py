@@ -28,8 +28,9 @@ def make_gradients(
 ) -> Gradients:
     """The loss and its gradients: (image, label) -> (a scalar, one tensor a trainable variable).
 
-    Both are those of all ranks' batches together, as if one process had seen them all. With
-    float16 the loss is scaled before it is differentiated, and the gradients are scaled back.
+    Both are those of all ranks' batches together, as if one process had seen them all; but not with
+    batch norm, whose statistics are each rank's own. With float16 the loss is scaled before it is
+    differentiated, and the gradients are scaled back.
     """
     strides = head_strides(plan, len(model.outputs))
     network = training_forward(model, settings.compute.xla)
@@ -57,7 +58,7 @@ def make_step(
 
     The image is (batch, *patch, channels) float32, the label (batch, *patch, 1) uint8. With
     several ranks each gives its own part of the batch; loss, gradients and update are those of
-    the whole.
+    the whole, but for batch norm (see `make_gradients`).
     """
     gradients_of = make_gradients(model, optimiser, plan, settings, ranks)
     variables = model.trainable_variables

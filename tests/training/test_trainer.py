@@ -15,6 +15,7 @@ from nnunet_lib.distributed import ALONE, Ranks
 from nnunet_lib.inference import InferenceSettings, number_of_windows
 from nnunet_lib.loading import AugmentationSettings, split_folds
 from nnunet_lib.model import ComputeSettings
+from nnunet_lib.planning import Norm
 from nnunet_lib.preprocessing import PreprocessedDataset
 from nnunet_lib.training import TrainingSettings, loop
 from nnunet_lib.training.job import open_job
@@ -121,6 +122,19 @@ def test_all_ranks_validate_with_the_first_ones_moving_statistics(
     make_trainer(replace(SETTINGS, norm="batch"), twins)._validate()
     (names,) = broadcasts
     assert [name for name in names if "moving_mean" in name]
+
+
+@pytest.mark.parametrize(("norm", "told"), [("batch", 1), ("instance", 0)])
+def test_that_batch_norm_is_each_ranks_own_is_told(
+    make_trainer: MakeTrainer, twins: Ranks, norm: Norm, told: int
+) -> None:
+    settings = replace(SETTINGS, norm=norm)
+    said = " ".join(make_trainer(settings, twins)._what_differs())
+    assert said.count("each of the 2 processes has the statistics of its own 2 patches") == told
+
+
+def test_alone_batch_norm_is_as_one_expects(make_trainer: MakeTrainer) -> None:
+    assert not list(make_trainer(replace(SETTINGS, norm="batch"))._what_differs())
 
 
 def test_all_ranks_go_by_the_first_ones_clock(
