@@ -58,6 +58,8 @@ _REAL = (
 )
 _TOO_LARGE = 2**31
 """No count means anything from here on, and TensorFlow's 32-bit numbers cannot hold it."""
+_LARGEST_CLIP = 1e30
+"""Clipping divides by it in float32, where one over a larger number soon is zero."""
 _POSITIVE = (
     "time_limit",
     "epochs",
@@ -199,7 +201,15 @@ class TrainingSettings:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 unit = " minutes" if name == "time_limit" else ""
-                raise InputError(f"{name.replace('_', ' ')} {value}: must be above 0{unit}.")
+                finite = " and finite" if isinstance(value, float) else ""
+                raise InputError(
+                    f"{name.replace('_', ' ')} {value}: must be above 0{unit}{finite}."
+                )
+        if self.gradient_clip > _LARGEST_CLIP:
+            raise InputError(
+                f"gradient clip {self.gradient_clip}: must be at most {_LARGEST_CLIP:g}. Give 1e6 "
+                "to leave gradients as they are."
+            )
         for name in (*_POSITIVE, "restarts"):
             value = getattr(self, name)
             if isinstance(value, int) and value >= _TOO_LARGE:
