@@ -17,7 +17,7 @@ from nnunet_lib.model import (
     variable_arrays,
 )
 from nnunet_lib.planning import Normalisation, Plan
-from nnunet_lib.training import deep_supervision_loss
+from nnunet_lib.training import TrainingSettings
 from nnunet_lib.training.precision import (
     INITIAL_SCALE,
     optimiser_variables,
@@ -25,6 +25,7 @@ from nnunet_lib.training.precision import (
     unscaled,
     with_loss_scaling,
 )
+from nnunet_lib.training.step import make_step
 
 FLOAT16 = ComputeSettings("float16")
 CLIP = 1.0
@@ -143,25 +144,12 @@ def ball() -> tuple[tf.Tensor, tf.Tensor]:
 def losses(precision: Precision, steps: int) -> tuple[list[float], tf.keras.Model]:
     """The losses of a network's first steps, from the same weights in each precision."""
     tf.keras.utils.set_random_seed(0)
+    compute = ComputeSettings(precision)
     model = build_unet(PLAN, precision=precision)
-    optimiser = with_loss_scaling(tf.keras.optimizers.Adam(1e-2), ComputeSettings(precision))
-    variables = model.trainable_variables
-    optimiser.build(variables)
+    optimiser = with_loss_scaling(tf.keras.optimizers.Adam(1e-2), compute)
+    training_step = make_step(model, optimiser, PLAN, TrainingSettings(compute=compute))
     image, label = ball()
-
-    @tf.function
-    def training_step() -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            heads = model(image, training=True)
-            heads = heads if isinstance(heads, list) else [heads]
-            loss = deep_supervision_loss(heads, label, ((1, 1, 1),), False)
-            objective = scaled(loss, optimiser)
-        gradients = unscaled(tape.gradient(objective, variables), optimiser)
-        gradients, _ = tf.clip_by_global_norm(gradients, 12.0)
-        optimiser.apply_gradients(zip(gradients, variables, strict=True))
-        return loss
-
-    return [float(training_step()) for _ in range(steps)], model
+    return [float(training_step(image, label)) for _ in range(steps)], model
 
 
 @pytest.mark.slow

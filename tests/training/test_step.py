@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nnunet_lib.model import build_unet, head_strides
+from nnunet_lib.model import ComputeSettings, build_unet, head_strides, training_forward
+from nnunet_lib.model.network import Forward
 from nnunet_lib.planning import Normalisation, Plan
 from nnunet_lib.training import LossSettings, TrainingSettings, deep_supervision_loss
 from nnunet_lib.training.step import make_step
@@ -89,6 +90,22 @@ def test_a_step_minimises_the_loss_that_the_settings_name(loss: LossSettings) ->
     assert value == pytest.approx(float(expected), rel=1e-4)
     plain = make_step(model, tf.keras.optimizers.SGD(0.0), PLAN, TrainingSettings())
     assert value != pytest.approx(float(plain(image, label)), rel=1e-2)
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_the_network_is_compiled_if_the_settings_say_so(
+    xla: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def spy(model: tf.keras.Model, xla: bool = False) -> Forward:
+        asked.append(xla)
+        return training_forward(model)
+
+    monkeypatch.setattr("nnunet_lib.training.step.training_forward", spy)
+    settings = TrainingSettings(compute=ComputeSettings(xla=xla))
+    make_step(build_unet(PLAN), tf.keras.optimizers.SGD(0.0), PLAN, settings)
+    assert asked == [xla]
 
 
 @pytest.mark.slow

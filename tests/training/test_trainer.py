@@ -53,8 +53,10 @@ def test_the_fold_that_was_asked_for_is_held_out_of_the_seeds_folds(
 
 def test_the_loader_has_the_runs_seed_and_augmentation(make_trainer: MakeTrainer) -> None:
     augmentation = AugmentationSettings(flip_probability=0.25)
-    loader = make_trainer(replace(SETTINGS, seed=7, augmentation=augmentation)).job.loader
+    settings = replace(SETTINGS, seed=7, augmentation=augmentation, foreground_oversampling=0.75)
+    loader = make_trainer(settings).job.loader
     assert (loader.seed, loader.augmentation) == (7, augmentation)
+    assert loader.foreground_oversampling == 0.75
 
 
 def test_float16_reaches_the_network_and_scales_its_loss(make_trainer: MakeTrainer) -> None:
