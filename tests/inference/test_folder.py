@@ -431,4 +431,6 @@ def test_images_named_from_the_current_folder_are_not_written_over(images, monke
     for output in (Path(folder.name), folder):
         with pytest.raises(InputError, match="holds the images"):
             _tasks(relative, output, False)
+        with pytest.raises(InputError, match="would be lost"):
+            _tasks(relative[:1], output / "a.nii.gz", True)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
