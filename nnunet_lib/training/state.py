@@ -82,11 +82,7 @@ def load_last(run: Path, plan: Plan, settings: TrainingSettings) -> Checkpoint |
     if not path.exists():
         return None
     checkpoint = load_checkpoint(path)
-    if checkpoint.plan != plan:
-        raise InputError(
-            f"{path}: follows another plan than the data or the options given now. Resume with "
-            "the data and the options of the first start, or name another folder."
-        )
+    _require_same_plan(path, checkpoint.plan, plan)
     _require_same_settings(run / SETTINGS, settings)
     return checkpoint
 
@@ -98,6 +94,20 @@ def restore(
     assign_arrays(model_variables, checkpoint.weights, source=str(source))
     assign_arrays(optimiser_variables, checkpoint.optimiser, source=str(source))
     return RunState.from_json(checkpoint.progress, source=str(source))
+
+
+def _require_same_plan(path: Path, before: Plan, now: Plan) -> None:
+    """Refuse to go on with another network, or on data that was prepared otherwise."""
+    names = [field.name for field in fields(Plan)]
+    differing = [
+        name.replace("_", " ") for name in names if getattr(before, name) != getattr(now, name)
+    ]
+    if differing:
+        raise InputError(
+            f"{path}: follows another plan than the data or the options given now: they differ in "
+            f"{', '.join(differing)}. Resume with the data and the options of the first start, or "
+            "name another folder."
+        )
 
 
 def _require_same_settings(path: Path, settings: TrainingSettings) -> None:

@@ -95,6 +95,12 @@ def test_a_run_does_not_go_on_under_other_settings(run: Path, name: str) -> None
         load_last(run, PLAN, settings)
 
 
+def test_of_another_plan_it_is_said_what_differs(run: Path) -> None:
+    plan = replace(PLAN, norm="batch", batch_size=4)
+    with pytest.raises(InputError, match=r"another plan .*: they differ in batch size, norm\. "):
+        load_last(run, plan, TrainingSettings())
+
+
 def test_damaged_settings_are_refused_by_the_files_name(run: Path) -> None:
     write_json(run / SETTINGS, [])
     with pytest.raises(InputError, match=rf"{SETTINGS}: is damaged"):
