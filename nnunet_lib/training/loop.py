@@ -137,20 +137,23 @@ class _Trainer:
 
     def restore(self, checkpoint: Checkpoint | None) -> None:
         """Go on from a checkpoint, which only rank 0 has read; then all ranks hold the same."""
-        if checkpoint is not None:
-            variables = self.model.variables, optimiser_variables(self.optimiser)
-            self.state = restore(checkpoint, *variables, source=self.job.run / LAST)
-            self.history = list(read_metrics(self.job.run)[: self.state.epoch])
+        self.ranks.gather_done(lambda: self._take_over(checkpoint))
         self.ranks.broadcast([*self.model.variables, *optimiser_variables(self.optimiser)])
         state, history = self.ranks.agree((asdict(self.state), list(map(asdict, self.history))))
         self.state = RunState.from_json(state, source=str(self.job.run / LAST))
         self.history = [EpochRecord(**record) for record in history]
 
+    def _take_over(self, checkpoint: Checkpoint | None) -> None:
+        """Take over what a checkpoint and its log say, if there is one."""
+        if checkpoint is not None:
+            variables = self.model.variables, optimiser_variables(self.optimiser)
+            self.state = restore(checkpoint, *variables, source=self.job.run / LAST)
+            self.history = list(read_metrics(self.job.run)[: self.state.epoch])
+
     def run_all(self, show_progress: bool, notes: Sequence[str] = ()) -> TrainingResult:
         """Epoch after epoch, until the budget is used up; at least one. `notes` are said first."""
         self.spent = self.state.seconds  # before this process
-        if self.ranks.is_first:
-            self.log = RunLog(self.job.run, show_progress, self.history)
+        self.ranks.gather_done(lambda: self._open_log(show_progress))
         try:
             for note in (*notes, *self._what_differs()):
                 self.log.say(note)
@@ -163,6 +166,10 @@ class _Trainer:
         finally:
             self.log.close()
         return TrainingResult(self.job.run, tuple(self.history), self.state.best_dice)
+
+    def _open_log(self, show_progress: bool) -> None:
+        if self.ranks.is_first:
+            self.log = RunLog(self.job.run, show_progress, self.history)
 
     def _what_differs(self) -> Iterator[str]:
         """What the user asked for, or may expect, and will not get."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,10 @@ import pytest
 import tensorflow as tf
 
 from nnunet_lib.distributed import ALONE, Ranks
+from nnunet_lib.errors import InputError
 from nnunet_lib.inference import InferenceSettings, number_of_windows
 from nnunet_lib.loading import AugmentationSettings, split_folds
-from nnunet_lib.model import ComputeSettings
+from nnunet_lib.model import Checkpoint, ComputeSettings
 from nnunet_lib.planning import Norm
 from nnunet_lib.preprocessing import PreprocessedDataset
 from nnunet_lib.training import TrainingSettings, loop
@@ -112,6 +114,42 @@ def test_all_ranks_start_from_the_first_ones_weights_and_optimiser(
     trainer.restore(None)
     variables = [*trainer.model.variables, *optimiser_variables(trainer.optimiser)]
     assert broadcasts == [{variable.name for variable in variables}]
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise InputError("the first rank cannot go on.")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("part", ["restore", "RunLog"])
+def test_what_the_first_rank_cannot_read_or_write_ends_all_of_them_with_a_word(
+    make_trainer: MakeTrainer,
+    twins: Ranks,
+    broadcasts: list[set[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
+    rank: int,
+) -> None:
+    """Else the others would wait for it in the next exchange, and end with a traceback."""
+    told: list[Any] = []
+
+    def gather(self: Ranks, value: Any) -> list[Any]:
+        told.append(value)
+        return [(None, "the first rank cannot go on."), value]
+
+    monkeypatch.setattr(type(twins), "gather", gather)
+    trainer = make_trainer(ranks=type(twins)(rank, 2))
+    checkpoint = Checkpoint(trainer.job.plan, True, {}) if rank == 0 else None
+    if rank == 0:
+        monkeypatch.setattr(loop, part, refuse)
+    if part == "restore":
+        start = partial(trainer.restore, checkpoint)
+    else:
+        start = partial(trainer.run_all, show_progress=False)
+    with pytest.raises(InputError, match="the first rank cannot go on"):
+        start()
+    assert told == [(None, "the first rank cannot go on." if rank == 0 else None)]
+    assert not broadcasts
 
 
 def test_all_ranks_validate_with_the_first_ones_moving_statistics(
