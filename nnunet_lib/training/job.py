@@ -63,8 +63,9 @@ def open_job(
         The job, and on rank 0 the checkpoint of a run that is resumed; None for a new one.
 
     Raises:
-        InputError: on every rank alike, if the folder holds a run and the settings do not say
-            what to do with it, or that run was another one; or if the cases cannot be loaded.
+        InputError: on every rank alike, if the folder holds a run or a plan and the settings do
+            not say what to do with it, or that run was another one; or if the cases cannot be
+            loaded.
     """
     job = _decide(preprocessed, run, settings, ranks)
     checkpoint, refusal = _open_folder(job) if ranks.is_first else (None, None)
@@ -163,6 +164,8 @@ def _checkpoint_of(job: Job) -> Checkpoint | None:
 def _clear(run: Path, overwrite: bool) -> None:
     """Make room for a new run."""
     if not _is_used(run):
+        if not overwrite:
+            _require_own(run)
         return
     if not overwrite:
         raise InputError(
@@ -170,6 +173,20 @@ def _clear(run: Path, overwrite: bool) -> None:
             "on with it, or --overwrite to replace it."
         )
     _remove(run)
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse to replace, in a folder without a run, a plan or the like of somebody else's.
+
+    All three together are what a training leaves that was stopped before its first record.
+    """
+    described = (PLAN, FOLD, SETTINGS)
+    there = [name for name in described if (folder / name).exists()]
+    if there and len(there) < len(described):
+        raise InputError(
+            f"{folder}: holds {' and '.join(there)}, but no training run, which would replace "
+            "that. Name another folder, or add --overwrite."
+        )
 
 
 def _is_used(folder: Path) -> bool:
@@ -236,8 +253,8 @@ def make_room(
     when that is interrupted and resumed.
 
     Raises:
-        InputError: on every rank alike, before anything is removed, if the folder holds a run
-            and the settings do not say what to do with it, a run that is resumed was another
+        InputError: on every rank alike, before anything is removed, if a folder holds a run or a
+            plan and the settings do not say what to do with it, a run that is resumed was another
             one, or the cases of any fold cannot be loaded.
     """
     used = [str(run) for run in (results, *runs) if _is_used(run)]
@@ -265,6 +282,8 @@ def _replace_all(results: Path, jobs: Sequence[Job]) -> None:
     for job in jobs:
         if job.settings.resume:
             _checkpoint_of(job)
+        elif not job.settings.overwrite:
+            _require_own(job.run)
     if _holds_run(results):
         _remove(results)
     (results / CROSS_VALIDATION).unlink(missing_ok=True)

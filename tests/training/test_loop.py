@@ -25,11 +25,13 @@ from nnunet_lib.training import (
     EpochRecord,
     TrainingResult,
     TrainingSettings,
+    cross_validate,
     loop,
     read_metrics,
     train,
     validation,
 )
+from nnunet_lib.training.job import open_job
 
 SHORT = TrainingSettings(
     number_of_folds=3, epochs=2, steps_per_epoch=2, validation_interval=1, learning_rate=1e-3
@@ -307,6 +309,41 @@ def test_a_folder_with_a_run_is_not_overwritten_unasked(
     assert (tmp_path / "run" / LAST).read_bytes() == before
     train(tiny_3d, tmp_path / "run", replace(settings, overwrite=True), show_progress=False)
     assert len(read_metrics(tmp_path / "run")) == 1
+
+
+@pytest.mark.parametrize("name", ["plan.json", "settings.json", "fold.json"])
+@pytest.mark.parametrize("start", [train, cross_validate])
+def test_a_file_that_no_training_wrote_is_not_replaced_unasked(
+    tiny_3d: PreprocessedDataset, tmp_path: Path, name: str, start: Callable[..., object]
+) -> None:
+    theirs = tmp_path / ("run" if start is train else "run/fold_2") / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("somebody else's")
+    with pytest.raises(InputError, match=f"holds {name}, but no training run.*--overwrite"):
+        start(tiny_3d, tmp_path / "run", SHORT, show_progress=False)
+    assert theirs.read_text() == "somebody else's"
+    assert [path for path in (tmp_path / "run").rglob("*") if path.is_file()] == [theirs]
+    job, _ = open_job(tiny_3d, theirs.parent, replace(SHORT, overwrite=True), distributed.ALONE)
+    assert (job.run / name).read_text() != "somebody else's"
+
+
+def test_a_training_that_stopped_before_its_first_record_is_begun_anew(
+    tiny_3d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    settings = replace(SHORT, epochs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "build_unet", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny_3d, tmp_path / "run", settings, show_progress=False)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "fold.json",
+        "plan.json",
+        "settings.json",
+    ]
+    assert train(tiny_3d, tmp_path / "run", settings, show_progress=False).history
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_a_word(
