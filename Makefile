@@ -193,7 +193,8 @@ lab: env ## open JupyterLab on the lessons (PORT=8888, BROWSER=no)
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 		--MultiKernelManager.default_kernel_name=nnunet-course
 
-# Not in the list of commands: it is for whoever writes lessons, and learners' answers live there.
+# Not in the list of commands: it is for whoever writes lessons, and would take answers away that
+# were not run yet.
 exercises: env
 	@$(VPYTHON) -m nnunet_lib.course.exercises.notebooks exercises/[0-9][0-9]_*
 

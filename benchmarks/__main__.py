@@ -101,6 +101,9 @@ def _rows(names: Sequence[str], dataset: Path | None) -> tuple[Row, ...]:
     )
     scanned = tuple(row for row in rows if row.name.endswith(ON_A_SCAN))
     if dataset is None:
+        alone = [row.name for row in scanned if row.name.removesuffix(ON_A_SCAN) not in names]
+        if alone:
+            raise InputError(f"{', '.join(alone)}: needs a dataset of real scans. Give --dataset.")
         print("There is no dataset of real scans in data/, so that nothing is measured on one.")
         return tuple(row for row in rows if row not in scanned)
     if scanned:

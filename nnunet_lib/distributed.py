@@ -123,7 +123,7 @@ class Ranks:
         """
         try:
             done, refusal = work(), None
-        except InputError as error:
+        except (InputError, OSError) as error:
             done, refusal = None, str(error)
         outcomes = self.gather((done, refusal))
         refusals = dict.fromkeys(refusal for _, refusal in outcomes if refusal is not None)

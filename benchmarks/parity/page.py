@@ -11,7 +11,8 @@ def section(values: Mapping[str, Any]) -> str:
     """What parity.json holds: the rows, the plans, and whose versions answered."""
     rows = [Row(**row) for row in values["rows"]]
     versions = ", ".join(f"{name} {version}" for name, version in values["versions"].items())
-    real = f"A real scan, of {values['scan']}," if values["scan"] else "No real scan"
+    of = f", of {values['scan']}," if isinstance(values["scan"], str) else ""
+    real = f"A real scan{of}" if values["scan"] else "No real scan"
     return "\n".join(
         [
             "## Right",

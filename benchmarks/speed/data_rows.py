@@ -107,7 +107,7 @@ DATA_ROWS: Sequence[Row] = (
         reason="One patch in five is turned, which takes 0.63 of all the time: 26 ms of the "
         "processor's each, in SciPy",
         dali_reason="DALI takes 0.76 of its time without turning and 0.79 without gamma, both by "
-        "operators of its own. Figures of older loaders of the peers were lower",
+        "operators of its own",
     ),
     Row(
         "loading-wait",

@@ -47,6 +47,11 @@ def count(label, value):
     return (label == value).sum()
 
 
+TURNED = (
+    "The diagonal holds the spacing only while i, j, k run along x, y, z. Look at the whole "
+    "columns: these scans are turned."
+)
+
 MILLILITRES = Exercise(
     function="millilitres",
     draw=draw_structures,
@@ -64,16 +69,14 @@ MILLILITRES = Exercise(
         ),
         Mistake(
             "diagonal",
-            "The diagonal holds the spacing only while i, j, k run along x, y, z. Look at the "
-            "whole columns: these scans are turned.",
+            TURNED,
             gives=lambda label, affine, value: (
                 count(label, value) * abs(np.prod(np.diag(affine)[:3])) / 1000
             ),
         ),
         Mistake(
             "diagonal with its sign",
-            "The diagonal holds the spacing only while i, j, k run along x, y, z. Look at the "
-            "whole columns: these scans are turned. And a volume is never negative.",
+            f"{TURNED} And a volume is never negative.",
             gives=lambda label, affine, value: (
                 count(label, value) * np.prod(np.diag(affine)[:3]) / 1000
             ),
@@ -207,7 +210,7 @@ def first_fault(description, files):
 
 
 def last_fault(description, files):
-    """Each file's last fault in the list of the task, where shapes agree enough to compare."""
+    """Each file's last fault in the list of the task."""
     found, known = all_faults(description, files), set(description["labels"].values())
     for case in description["training"]:
         if set(case.values()) <= files.keys():

@@ -2,6 +2,7 @@
 
 import glob
 import inspect
+import operator
 import os
 import platform
 import random
@@ -19,7 +20,7 @@ from nnunet_lib.errors import InputError
 PHANTOM = "phantom"
 
 
-def resolve_dataset(name: str, profile: Profile, seed: int = 0) -> Dataset:
+def resolve_dataset(name: Path | str, profile: Profile, seed: int = 0) -> Dataset:
     """The dataset that DATASET names, with at most `profile.cases` training cases.
 
     Args:
@@ -32,12 +33,11 @@ def resolve_dataset(name: str, profile: Profile, seed: int = 0) -> Dataset:
         InputError: if there is no such dataset, if it is not valid, or if a parameter is of
             another kind.
     """
-    if not isinstance(name, str):
+    if not isinstance(name, str | Path):
         raise InputError(
             f"DATASET is {name!r}: must be text, in quotes. In papermill: -r DATASET {name}."
         )
-    if type(seed) is not int or seed < 0:
-        raise InputError(f"SEED is {seed!r}: must be a whole number of at least 0.")
+    seed = _whole(seed)
     root = _phantom(profile.phantom_cases, seed) if name == PHANTOM else find_dataset(name)
     dataset = Dataset.open(root)
     chosen = random.Random(seed).sample(dataset.training, min(profile.cases, len(dataset.training)))
@@ -45,6 +45,17 @@ def resolve_dataset(name: str, profile: Profile, seed: int = 0) -> Dataset:
     limited = replace(dataset, training=ordered, test=())
     require_valid(limited)
     return limited
+
+
+def _whole(seed: int) -> int:
+    """The seed, also NumPy's, as Python's own whole number."""
+    try:
+        number = -1 if isinstance(seed, bool) else operator.index(seed)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise InputError(f"SEED is {seed!r}: must be a whole number of at least 0.")
+    return number
 
 
 def fresh_folder(name: str) -> Path:
@@ -68,7 +79,7 @@ def cleared(folder: Path) -> Path:
     return folder
 
 
-def find_dataset(name: str) -> Path:
+def find_dataset(name: Path | str) -> Path:
     """The folder of a dataset given by path, or by its name inside the checkout's data/.
 
     Raises:

@@ -27,7 +27,7 @@ def work_folder() -> Path:
     return Path.home() / ".cache" / "nnunet-course"
 
 
-def at_home(name: str) -> Path:
+def at_home(name: Path | str) -> Path:
     """A path, with `~` as the home folder.
 
     Raises:

@@ -17,10 +17,12 @@ from nnunet_lib.datasets.dataset import (
 from nnunet_lib.datasets.findings import Finding, FindingError
 from nnunet_lib.datasets.nifti import (
     Header,
+    file_ending,
     grid_difference,
     read_header,
     read_label,
     read_volume,
+    stem,
 )
 from nnunet_lib.errors import InputError
 from nnunet_lib.parallel import require_workers
@@ -82,7 +84,10 @@ def _name_findings(case: Case, number_of_channels: int) -> Iterator[Finding]:
         return
     if found.identifier != case.identifier:
         problem = f"is named as a channel of {found.identifier}, which predict would take it for"
-        yield Finding(image, problem, f"Name it {unlike_a_channel(image, number_of_channels)}")
+        remedy = f"Name it {unlike_a_channel(image, number_of_channels)}"
+        if case.label is not None and stem(case.label) == found.identifier:
+            remedy = f"List it in dataset.json as {found.identifier}{file_ending(image)}"
+        yield Finding(image, problem, remedy)
 
 
 def _channel_findings(case: Case, headers: dict[Path, Header], expected: int) -> Iterator[Finding]:

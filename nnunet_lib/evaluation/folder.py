@@ -143,11 +143,8 @@ def _refuse(faults: Sequence[str], remedy: str) -> None:
 def _score(pair: _Pair, empty_as: EmptyAs, tolerance: float | None) -> CaseScores:
     """Compare each class above 0 that either map of a case holds."""
     case, prediction, truth = pair
-    predicted, true, header = (
-        read_label(prediction).array,
-        read_label(truth).array,
-        read_header(truth),
-    )
+    predicted, true = read_label(prediction).array, read_label(truth).array
+    header = read_header(truth)
     labels = np.union1d(_values(predicted), _values(true)).tolist()
     return CaseScores(
         case,
@@ -156,7 +153,7 @@ def _score(pair: _Pair, empty_as: EmptyAs, tolerance: float | None) -> CaseScore
             for label in labels
             if label > 0
         },
-        _are_slanted(_own_axes(header)),
+        _are_sheared(_own_axes(header)),
     )
 
 
@@ -193,7 +190,7 @@ def _own_axes(header: Header) -> np.ndarray:
     return header.affine[:3, :3]
 
 
-def _are_slanted(axes: np.ndarray) -> bool:
+def _are_sheared(axes: np.ndarray) -> bool:
     """Whether two axes (3, 3) do not stand at a right angle."""
     units = axes / np.linalg.norm(axes, axis=0)
     return not np.allclose(units.T @ units, np.eye(3), atol=_PERPENDICULAR)

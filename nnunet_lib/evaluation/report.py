@@ -42,12 +42,12 @@ class CaseScores:
     Attributes:
         case: its identifier.
         classes: by class value.
-        slanted: whether its axes are not perpendicular, as surface distances take them to be.
+        sheared: whether its axes are not perpendicular, as surface distances take them to be.
     """
 
     case: str
     classes: Mapping[int, ClassScore]
-    slanted: bool = False
+    sheared: bool = False
 
     @property
     def dice(self) -> CaseDice:
@@ -229,11 +229,11 @@ class EvaluationReport:
             mean, both = item.mean, item.cases_with_distances
             hd95, assd = _number(mean.hd95_mm), _number(mean.assd_mm)
             yield f"{name:>6}  {_number(mean.surface_dice):>12}  {both:>5}  {hd95:>9}  {assd:>9}"
-        slanted = [case.case for case in self.cases if case.slanted]
-        if slanted:
+        sheared = [case.case for case in self.cases if case.sheared]
+        if sheared:
             yield (
-                "The axes of these cases are slanted, and their surface distances, which take them "
-                f"as perpendicular, are not exact: {', '.join(slanted)}."
+                "The axes of these cases are sheared, and their surface distances, which take them "
+                f"as perpendicular, are not exact: {', '.join(sheared)}."
             )
 
 
@@ -280,7 +280,7 @@ def _summary_json(summary: Summary, surface: SurfaceSummary | None) -> dict[str,
 def _case_json(case: CaseScores) -> dict[str, Any]:
     return {
         "case": case.case,
-        "slanted": case.slanted,
+        "sheared": case.sheared,
         "classes": {
             str(label): {
                 "dice": score.dice,
@@ -306,7 +306,7 @@ def _case_from_json(value: Any) -> CaseScores:
             )
             for label, score in value["classes"].items()
         },
-        value.get("slanted", False),  # which older reports do not say
+        value.get("sheared", False),  # which older reports do not say
     )
 
 

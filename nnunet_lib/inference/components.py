@@ -57,13 +57,13 @@ class Postprocessing:
         write_json(run / POSTPROCESSING, asdict(self))
 
     @classmethod
-    def load(cls, run: Path) -> "Postprocessing":
+    def load(cls, run: Path | str) -> "Postprocessing":
         """Read what a run folder holds; nothing to do if it holds none.
 
         Raises:
             InputError: if the file is damaged.
         """
-        path = run / POSTPROCESSING
+        path = Path(run) / POSTPROCESSING
         if not path.exists():
             return cls()
         value = read_json(path)

@@ -59,7 +59,7 @@ class Member:
 
 
 def load_members(
-    models: Sequence[Path],
+    models: Sequence[Path | str],
     checkpoint: State = "last",
     compute: ComputeSettings = DEFAULT_COMPUTE,
     batch_size: int = 1,
@@ -128,12 +128,13 @@ def mean_of(arrays: Iterator[np.ndarray]) -> np.ndarray:
     return mean
 
 
-def runs_of(model: Path) -> list[Path]:
+def runs_of(model: Path | str) -> list[Path]:
     """The folds of a cross-validation, or the model alone.
 
     Raises:
         InputError: if the folder holds runs, but no finished cross-validation.
     """
+    model = Path(model)
     if (model / CROSS_VALIDATION).is_file():
         folds = _read_part(model / CROSS_VALIDATION, "folds")
         return [model / f"fold_{number}" for number in range(len(folds))]

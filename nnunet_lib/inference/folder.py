@@ -3,7 +3,7 @@
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from tqdm.auto import tqdm
 
@@ -21,7 +21,7 @@ from nnunet_lib.datasets import (
 from nnunet_lib.datasets.dataset import unlike_a_channel
 from nnunet_lib.datasets.nifti import ENDINGS
 from nnunet_lib.distributed import Ranks
-from nnunet_lib.errors import InputError
+from nnunet_lib.errors import InputError, require_choice
 from nnunet_lib.evaluation import PROBABILITIES
 from nnunet_lib.files import require_writable, require_writable_folder
 from nnunet_lib.inference.components import NOTHING, Postprocessing
@@ -98,8 +98,7 @@ def predict(
             if models differ in channels or labels; if there is no such subset, or this machine
             cannot compute in that precision.
     """
-    if subset not in get_args(Subset):
-        raise InputError(f'There is no subset "{subset}"; choose {" or ".join(get_args(Subset))}.')
+    require_choice("subset", subset, Subset)
     models = [Path(one) for one in ([model] if isinstance(model, Path | str) else model)]
     input, output = Path(input), Path(output)
     ranks = distributed.join()
@@ -188,7 +187,7 @@ def _tasks(cases: Sequence[Case], output: Path, one_file: bool) -> list[_Task]:
     tasks = [
         _Task(case, output if is_file else output / (case.identifier + ENDING)) for case in cases
     ]
-    _require_apart(tasks, output.resolve(), is_file)
+    _require_apart(tasks, output, is_file)
     return tasks
 
 
@@ -198,7 +197,8 @@ def _require_apart(tasks: Sequence[_Task], output: Path, is_file: bool) -> None:
     written = {path.resolve() for task in tasks for path in (task.labels, task.probabilities)}
     if written & {image.resolve() for image in images}:
         raise InputError(f"{output}: holds the images, which would be lost. Name another folder.")
-    if not is_file and output in {image.parent.resolve() for image in images}:
+    place = output.resolve()
+    if not is_file and place in {image.parent.resolve() for image in images}:
         raise InputError(
             f"{output}: holds the images, and label maps would be taken for some. "
             "Name another folder."
@@ -208,7 +208,7 @@ def _require_apart(tasks: Sequence[_Task], output: Path, is_file: bool) -> None:
             f"{path}: would be the label map of one image and the probabilities of another. "
             f"Give images names that do not end in {PROBABILITIES}."
         )
-    folder = output.parent if is_file else output
+    folder = place.parent if is_file else place
     if folder.name in _DATASETS_OWN and (folder.parent / "dataset.json").is_file():
         raise InputError(
             f"{output}: belongs to a dataset's own images or labels, which would be replaced or "
@@ -224,7 +224,7 @@ def _require_readable(tasks: Sequence[_Task], plan: Plan, trained: Sequence[Set[
     Returns:
         A sentence, if images are stored in an orientation that one network has not met.
     """
-    faults, others, met = [], [], set[str]()
+    faults, others = [], []
     for task in tasks:
         try:
             headers = [read_header(path) for path in task.case.images]
@@ -233,12 +233,12 @@ def _require_readable(tasks: Sequence[_Task], plan: Plan, trained: Sequence[Set[
             stored = orientation_of(headers[0].affine)
             strangers = [orientations for orientations in trained if stored not in orientations]
             if strangers:
-                others.append(f"{task.case.images[0].name} ({stored})")
-                met.update(*strangers)
+                met = ", ".join(sorted(set().union(*strangers)))
+                others.append(f"{task.case.images[0].name} ({stored}, trained on {met})")
         except InputError as error:
             faults.append(str(error))
     _refuse(faults, "Mend or remove these images; nothing was predicted")
-    return [_turned(others, met)] if others else []
+    return [_turned(others)] if others else []
 
 
 def _wrong_channels(case: Case, headers: Sequence[Header], plan: Plan) -> str:
@@ -256,10 +256,10 @@ def _wrong_channels(case: Case, headers: Sequence[Header], plan: Plan) -> str:
     return text
 
 
-def _turned(images: Sequence[str], orientations: Set[str]) -> str:
+def _turned(images: Sequence[str]) -> str:
     return (
-        f"Mind: in another orientation than the training's ({', '.join(sorted(orientations))}) are "
-        f"stored {', '.join(images[:3])}{f' and {len(images) - 3} more' * (len(images) > 3)}. "
+        "Mind: in another orientation than a network's training are stored "
+        f"{', '.join(images[:3])}{f' and {len(images) - 3} more' * (len(images) > 3)}. "
         "The network sees them turned or mirrored, and may take left for right. Bring them into "
         "the training's orientation first: data/README.md says how."
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -75,7 +76,7 @@ def predict_volume(
         plan: the plan that the network was trained with; `nnunet_lib.model.load_network(run)`
             gives both.
         settings: overlap, blending, flips; `save_probabilities` asks for probabilities too.
-        description: the case; if given, a bar of this name counts windows where they take a while.
+        description: if given, a bar of this name counts windows where they take a while.
 
     Raises:
         InputError: if the scan does not have the plan's channels, or is none (see
@@ -112,7 +113,7 @@ def predict_ensemble(
         members: at least one, all with the same channels and labels.
         volume: the raw scan.
         settings: overlap, blending, flips; `save_probabilities` asks for the mean's too.
-        description: the case; if given, a bar of this name counts the windows of all members.
+        description: if given, a bar of this name counts the windows of all members.
 
     Raises:
         InputError: if there is no member, the scan does not have the plans' channels, or is none
@@ -136,7 +137,7 @@ def predict_ensemble(
         disable=description is None,
     ) as bar:
         alone = len(groups) == 1  # asked now, because the answers use the groups up
-        answers = _answers(groups, settings, bar.update, description or "a scan")
+        answers = _answers(groups, settings, bar.update)
         if alone:
             return restore(*next(answers), settings.save_probabilities)
         return restore_mean(answers, settings.save_probabilities)
@@ -152,7 +153,6 @@ def _answers(
     groups: list[tuple[PreprocessedCase, tuple[Member, ...]]],
     settings: InferenceSettings,
     progress: Progress,
-    name: str,
 ) -> Iterator[tuple[np.ndarray, Geometry]]:
     """The logits of each group, and what preprocessing did to the case.
 
@@ -160,7 +160,7 @@ def _answers(
     that a preprocessed image does not stay in memory beside the logits that it led to.
     """
     while groups:
-        yield _mean_logits(*groups.pop(0), settings, progress, name)
+        yield _mean_logits(*groups.pop(0), settings, progress)
 
 
 def _mean_logits(
@@ -168,26 +168,26 @@ def _mean_logits(
     members: Sequence[Member],
     settings: InferenceSettings,
     progress: Progress,
-    name: str,
 ) -> tuple[np.ndarray, Geometry]:
     """Mean logits (*shape, classes) of members that see the case alike, and its geometry."""
     value = case.geometry.padding_value
     logits = mean_of(
         _require_finite(
             predict_logits(member.network, case.image, member.plan, settings, value, progress),
-            f"{name}: the network of {member.source}",
+            member,
         )
         for member in members
     )
     return logits, case.geometry
 
 
-def _require_finite(logits: np.ndarray, whose: str) -> np.ndarray:
+def _require_finite(logits: np.ndarray, member: Member) -> np.ndarray:
     """The logits themselves; of others the label map would silently be empty."""
     if not all(np.isfinite(plane).all() for plane in logits):  # by planes, to spare memory
+        whose = f" of {member.source}" if member.source != Path() else ""
         raise InputError(
-            f"{whose} gives logits that are NaN or infinite. Try float32, or another checkpoint; "
-            "if they are no better, its weights are of no use: train again."
+            f"the network{whose} gives logits that are NaN or infinite. Try float32, or another "
+            "checkpoint; if they are no better, its weights are of no use: train again."
         )
     return logits
 

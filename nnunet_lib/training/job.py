@@ -148,7 +148,7 @@ def _open_folder(job: Job) -> tuple[Checkpoint | None, str | None]:
         if not job.settings.resume:
             _clear(job.run, job.settings.overwrite)
         _describe(job)
-    except InputError as error:
+    except (InputError, OSError) as error:
         return None, str(error)
     return checkpoint, None
 
@@ -158,6 +158,8 @@ def _checkpoint_of(job: Job) -> Checkpoint | None:
     _require_no_cross_validation(job.run)
     checkpoint = load_last(job.run, job.plan, job.settings)
     _require_same_fold(job, checkpoint)
+    if checkpoint is None and not _holds_run(job.run):
+        _require_own(job.run)
     return checkpoint
 
 
@@ -201,10 +203,10 @@ def _holds_run(folder: Path) -> bool:
 def _remove(run: Path) -> None:
     """Remove what training has left in a folder, but for folders of runs within.
 
-    Plan and settings stay until the next run writes its own: a folder that holds no run may have a
-    plan of somebody else's.
+    A plan without settings beside it is somebody else's, and stays.
     """
-    for name in (LAST, BEST, METRICS, FOLD, POSTPROCESSING, CROSS_VALIDATION):
+    own = (PLAN, SETTINGS) if (run / SETTINGS).exists() else ()
+    for name in (LAST, BEST, METRICS, FOLD, POSTPROCESSING, CROSS_VALIDATION, *own):
         (run / name).unlink(missing_ok=True)
     shutil.rmtree(run / TENSORBOARD, ignore_errors=True)
 

@@ -262,7 +262,7 @@ class _Trainer:
     def _save(self, *names: str) -> None:
         """Write the present state under these names; only rank 0 does."""
         self.state = replace(self.state, seconds=self._elapsed(), processes=self.ranks.size)
-        weights = variable_arrays(self.model.variables)
+        weights = variable_arrays(self.model.variables) if self.ranks.is_first else {}
         self._require_finite(weights)
         if not self.ranks.is_first:
             return
@@ -282,7 +282,7 @@ class _Trainer:
         A loss is that of the weights before its step, and so tells nothing of the last one.
         """
         finite = all(np.isfinite(array).all() for array in weights.values())
-        if not self.ranks.agree(finite):  # what the first rank would save
+        if not self.ranks.agree_number(float(finite)):  # what the first rank would save
             raise InputError(
                 f"{self.job.run}: the weights are no numbers any more after step "
                 f"{self.state.step}, and were not saved. Train again with a lower "

@@ -59,7 +59,7 @@ _REAL = (
 _TOO_LARGE = 2**31
 """No count means anything from here on, and TensorFlow's 32-bit numbers cannot hold it."""
 _LARGEST_CLIP = 1e30
-"""Clipping divides by it in float32, where one over a larger number soon is zero."""
+"""Clipping computes in float32: a larger norm, or one below its inverse, soon counts as zero."""
 _POSITIVE = (
     "time_limit",
     "epochs",
@@ -87,6 +87,7 @@ class LossSettings:
     focal: bool = False
 
 
+_FLAGS = ("scale_learning_rate", "deep_supervision", "resume", "overwrite")
 _PARTS = {
     "loss": LossSettings,
     "augmentation": AugmentationSettings,
@@ -189,6 +190,10 @@ class TrainingSettings:
                 unset = value is None and getattr(TrainingSettings, name) is None
                 if not unset and (isinstance(value, bool) or not isinstance(value, kind)):
                     raise InputError(f"{name.replace('_', ' ')} {value!r}: must be {words}.")
+        for name in _FLAGS:
+            if not isinstance(getattr(self, name), bool):
+                words = f"{name.replace('_', ' ')} {getattr(self, name)!r}"
+                raise InputError(f"{words}: must be True or False.")
         for name, settings in _PARTS.items():
             value = getattr(self, name)
             if not isinstance(value, settings):
@@ -201,14 +206,14 @@ class TrainingSettings:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 unit = " minutes" if name == "time_limit" else ""
-                finite = " and finite" if isinstance(value, float) else ""
+                finite = "" if isinstance(value, int) else " and finite"
                 raise InputError(
                     f"{name.replace('_', ' ')} {value}: must be above 0{unit}{finite}."
                 )
-        if self.gradient_clip > _LARGEST_CLIP:
+        if not 1 / _LARGEST_CLIP <= self.gradient_clip <= _LARGEST_CLIP:
             raise InputError(
-                f"gradient clip {self.gradient_clip}: must be at most {_LARGEST_CLIP:g}. Give 1e6 "
-                "to leave gradients as they are."
+                f"gradient clip {self.gradient_clip}: must be from {1 / _LARGEST_CLIP:g} to "
+                f"{_LARGEST_CLIP:g}. Give 1e6 to leave gradients as they are."
             )
         for name in (*_POSITIVE, "restarts"):
             value = getattr(self, name)

@@ -30,18 +30,6 @@ def test_accuracy_md_is_made_of_the_records():
     assert accuracy.page(RUNS) == committed.read_text(encoding="utf-8")
 
 
-def test_the_reasons_for_missed_goals_name_what_was_recorded():
-    ours = [run for run in RUNS if run.system == "nnunet_lib" and run.fold == 0]
-    long = sorted(run.steps for run in ours if run.minutes == 45)
-    reached = sorted(f"{run.dice:.3f}" for run in ours if run.minutes == 45)
-    assert len(long) == 3
-    assert f"three processors with {long[0]} to {long[-1]} steps" in accuracy.WHY_MISSED
-    assert f"gave {reached[0]} to {reached[-1]}." in accuracy.WHY_MISSED
-    (short,) = [run for run in ours if run.minutes == 15 and run.dice < accuracy.GOALS[15]]
-    assert f"{short.dice:.3f} was too little without AVX-512" in accuracy.WHY_MISSED
-    assert f"only {short.steps} steps" in accuracy.WHY_MISSED
-
-
 def test_the_readme_s_accuracy_is_the_recorded_one():
     said = re.findall(r"^\| (\d+) minutes \| (\d+) \| \S+ \| (.+) \|$", README, re.MULTILINE)
     recorded = [
@@ -78,6 +66,7 @@ def test_the_page_of_clusters_gives_what_ranks_did(row, digits):
     tables = read_json(ROOT / command.RESULTS).values()
     there = [table["rows"][row]["figures"] for table in tables if row in table["rows"]]
     shares = sorted(one["work of 2 ranks / twice that of 1"] for one in there)
+    assert len(shares) >= 2
     words = {"ranks": "{} to {} of twice the work of one", "ranks-planned": "{} and {}"}
     ends = [f"{share:.{digits}f}" for share in (shares[0], shares[-1])]
     assert words[row].format(*ends) in text

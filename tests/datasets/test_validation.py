@@ -189,6 +189,24 @@ def test_an_image_that_predict_would_take_for_a_channel_is_found(
     assert found == {case.identifier for case in dataset.training} == set(names)
 
 
+def test_an_image_named_as_nnunet_names_it_is_to_be_listed_by_its_case(tmp_path, write_nifti):
+    _one_channel(tmp_path, write_nifti, ["a_0000", "b_0000"])
+    for name in "ab":
+        label = tmp_path / f"labelsTr/{name}_0000.nii.gz"
+        label.rename(label.with_name(f"{name}.nii.gz"))
+    path = tmp_path / "dataset.json"
+    listed = path.read_text().replace("labelsTr/a_0000", "labelsTr/a")
+    path.write_text(listed.replace("labelsTr/b_0000", "labelsTr/b"))
+    findings = validate(Dataset.open(tmp_path))
+    remedies = [finding.remedy for finding in findings]
+    assert remedies == [f"List it in dataset.json as {name}.nii.gz" for name in "ab"]
+    path.write_text(path.read_text().replace("imagesTr/a_0000", "imagesTr/a"))
+    path.write_text(path.read_text().replace("imagesTr/b_0000", "imagesTr/b"))
+    dataset = Dataset.open(tmp_path)
+    assert validate(dataset) == []
+    assert [case.identifier for case in dataset.training] == ["a", "b"]
+
+
 def test_a_listed_4d_image_is_not_to_be_named_like_a_channel(msd_folder):
     value = (msd_folder / "dataset.json").read_text().replace("/b.nii", "/b_0000.nii")
     (msd_folder / "dataset.json").write_text(value)

@@ -70,7 +70,7 @@ def test_what_the_page_calls_ours_exists(page, check_ours) -> None:
 
 def test_their_augmentation_is_one_list_on_the_command_line_and_in_python(page) -> None:
     (line,) = re.findall(
-        r"Their list of augmentations.* is `(train .*?)`", page("from-nvidia.md").text
+        r"Their list of augmentations.* is `(train .*?)`", page("docs/from-nvidia.md").text
     )
     arguments = make_parser().parse_args([*line.split(), "--data", "d", "--results", "r"])
     assert settings_from(arguments, AugmentationSettings()) == AugmentationSettings.nvidia()

@@ -111,7 +111,7 @@ def test_a_template_that_a_scan_was_aligned_to_changes_neither_its_volume_nor_it
         nib.save(image, folder / "a.nii.gz")
     report = evaluate_folder(*folders)
     assert report.cases[0].classes[1].truth_ml == pytest.approx(12 * VOXEL_ML)
-    assert not report.cases[0].slanted
+    assert not report.cases[0].sheared
 
 
 def test_surface_scores_are_in_both_files_and_means_leave_out_what_has_no_distance(

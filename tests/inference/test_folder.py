@@ -139,7 +139,7 @@ def test_only_the_validation_cases_and_the_best_checkpoint(images, model, tmp_pa
 
 
 def test_a_subset_that_there_is_not_is_refused_rather_than_all_predicted(images, model, tmp_path):
-    with pytest.raises(InputError, match='no subset "val"; choose all or validation'):
+    with pytest.raises(InputError, match="subset val: must be one of all, validation"):
         predict(model.run, images[0], tmp_path / "out", subset="val")
     assert not (tmp_path / "out").exists()
 
@@ -227,24 +227,25 @@ def test_a_scan_that_is_stored_otherwise_than_the_trainings_is_told(
     printed = capsys.readouterr()
     said = printed.out + printed.err
     assert said.count("Mind: in another orientation") == told
-    assert ("b.nii.gz (LPS)" in said) == bool(told)
+    assert ("b.nii.gz (LPS, trained on RAS)" in said) == bool(told)
 
 
 def test_an_orientation_that_one_of_several_networks_has_not_met_is_told(
     images, tmp_path, make_plan, capsys
 ):
     folder, arrays = images
-    write_volume(folder / "b.nii.gz", arrays["b"], np.diag([-1.0, -1.0, 1.0, 1.0]))
+    for case, sign in (("a", 1.0), ("b", -1.0)):
+        write_volume(folder / f"{case}.nii.gz", arrays[case], np.diag([sign, sign, 1.0, 1.0]))
     plan = make_plan(SPACING, (8, 8, 8))
+    cases = [case for case in find_images(folder, 3) if case.identifier in "ab"]
     members = [
         Member(lambda patches: patches, replace(plan, orientations=known))
         for known in (("RAS",), ("LPS",), ())
     ]
-    predict_files(members, find_images(folder / "b.nii.gz", 3), tmp_path / "out")
+    predict_files(members, cases, tmp_path / "out")
     said = capsys.readouterr().out
-    assert (
-        "Mind: in another orientation than the training's (RAS) are stored b.nii.gz (LPS)" in said
-    )
+    assert said.count("Mind: ") == 1
+    assert "are stored a.nii.gz (RAS, trained on LPS), b.nii.gz (LPS, trained on RAS). " in said
 
 
 def test_of_many_turned_scans_three_are_named_and_the_others_counted(
@@ -257,7 +258,10 @@ def test_of_many_turned_scans_three_are_named_and_the_others_counted(
     plan = replace(make_plan(SPACING, (8, 8, 8)), orientations=("RAS",))
     cases = find_images(tmp_path / "turned", 3)
     predict_files([Member(lambda patches: patches, plan)], cases, tmp_path / "out")
-    assert "(LPS), scan2.nii.gz (LPS) and 2 more. The network" in capsys.readouterr().out
+    assert (
+        "scan1.nii.gz (LPS, trained on RAS), scan2.nii.gz (LPS, trained on RAS) and 2 more. The"
+        in capsys.readouterr().out
+    )
 
 
 def test_paths_may_be_words(images, model, tmp_path):

@@ -111,7 +111,7 @@ def test_logits_that_are_no_numbers_are_refused(make_plan, value, probabilities,
         for network, spacing in [(diverged, 1.0), (identity, 2.0)][:configurations]
     ]
     settings = InferenceSettings(save_probabilities=probabilities)
-    with pytest.raises(InputError, match=r"^case_01: the network of run_1\.0 gives .* NaN"):
+    with pytest.raises(InputError, match=r"^the network of run_1\.0 gives .* NaN"):
         predict_ensemble(members, volume, settings, "case_01")
 
 

@@ -125,9 +125,9 @@ def _checked(name: str, lesson: str, cells: dict[str, str], seed: int) -> Iterat
     folder = folder_of(lesson)
     with Checker(folder) as checker:
         exercises = load_exercises(folder)
-        for exercise in sorted(set(cells) - set(exercises)):
-            if exercise.startswith(lesson):
-                yield Grade(name, exercise, message="This lesson has no exercise of that name.")
+        for other in sorted(set(cells) - set(exercises)):
+            if other.startswith(lesson):
+                yield Grade(name, message=f"Lesson {lesson} has no exercise {other}.")
         for exercise in exercises:
             if exercise not in cells:
                 line = f"# exercise {exercise}"

@@ -143,7 +143,8 @@ def before_and_after_figure(
     left, right = axes[0]
     geometry = case.geometry
     across = geometry.axis_order[0]
-    index = busiest_slice(label, across)
+    start, stop = geometry.box[across]
+    index = min(max(busiest_slice(label, across), start), stop - 1)  # of what cropping keeps
     draw_slice(left, volume.array[..., 0], volume.spacing, label, list(PLANES)[across], index)
     shapes = zip(geometry.resampled_shape, geometry.cropped_shape, strict=True)
     spacing = [

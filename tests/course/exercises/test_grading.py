@@ -49,7 +49,9 @@ def test_a_table_that_cannot_be_written_is_told_before_anything_is_checked(
     assert str(tmp_path) in capsys.readouterr().err
 
 
-def test_each_notebook_has_a_line_an_exercise_and_a_broken_one_a_line_too(classroom, tmp_path):
+def test_each_notebook_has_a_line_an_exercise_and_a_broken_one_a_line_too(
+    classroom, tmp_path, capsys
+):
     folder, add = classroom
     add("ann/exercise.ipynb", "raise SystemExit", RIGHT, "while True: pass")
     add("bob.ipynb", RIGHT.replace("mean()", "sum()"))
@@ -71,10 +73,9 @@ def test_each_notebook_has_a_line_an_exercise_and_a_broken_one_a_line_too(classr
     assert "more than 2 seconds" in table["cleo.ipynb"]["message"]
     assert "no cell that begins" in table["dan.ipynb"]["message"]
     assert "No cell begins with the line # exercise 77.mean" in table["eve.ipynb"]["message"]
-    eve = {
-        row["exercise"]: row["message"] for row in rows(output) if row["notebook"] == "eve.ipynb"
-    }
-    assert "no exercise of that name" in eve["77.median"]
+    told = [row["message"] for row in rows(output) if not row["exercise"]]
+    assert "Lesson 77 has no exercise 77.median." in told
+    assert "eve.ipynb: 0 of 1 solved" in capsys.readouterr().out
     assert "There is no exercise" in table["finn.ipynb"]["message"]
     assert "is no notebook" in table["gus.ipynb"]["message"]
     assert table["gus.ipynb"]["exercise"] == ""

@@ -61,7 +61,7 @@ def test_the_exercise_leaves_out_marks_solutions_and_tagged_cells(lesson):
     assert cells[1].source == stub_of(lesson, "77.mean")
 
 
-def test_answers_are_not_written_over(lesson, tmp_path):
+def test_a_notebook_that_was_run_is_not_written_over(lesson, tmp_path):
     folder = shutil.copytree(lesson, tmp_path / "77_small")
     answered = read_notebook(folder / EXERCISE)
     answered.cells[1].source, answered.cells[1].execution_count = "mean = max  # mine", 3
