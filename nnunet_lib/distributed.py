@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from nnunet_lib.errors import InputError
+from nnunet_lib.errors import InputError, words_of
 from nnunet_lib.parallel import cores
 
 if TYPE_CHECKING:
@@ -119,12 +119,12 @@ class Ranks:
         A rank that left on its own would end the others, who wait for it, with a traceback.
 
         Raises:
-            InputError: on every rank alike, if `work` raises one on any.
+            InputError: on every rank alike, if `work` raises one, or an OSError, on any.
         """
         try:
             done, refusal = work(), None
         except (InputError, OSError) as error:
-            done, refusal = None, str(error)
+            done, refusal = None, words_of(error)
         outcomes = self.gather((done, refusal))
         refusals = dict.fromkeys(refusal for _, refusal in outcomes if refusal is not None)
         if refusals:

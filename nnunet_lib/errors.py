@@ -15,6 +15,14 @@ class InputError(Exception):
         return [str(self)]
 
 
+def words_of(error: InputError | OSError) -> str:
+    """What an error says to people; the operating system's with the file that it is about."""
+    if isinstance(error, InputError):
+        return str(error)
+    # a full disk, a folder where a file should be, no permission
+    return f"{error.filename2 or error.filename or 'a file'}: {error.strerror or error}."
+
+
 def require_choice(name: str, value: object, choices: Any) -> None:
     """Refuse a value that is none of a `Literal`'s.
 

@@ -49,6 +49,19 @@ def test_one_process_exchanges_with_itself() -> None:
     assert ALONE.gradient_tape("a tape") == "a tape"
 
 
+def test_what_one_rank_cannot_write_all_hear_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    monkeypatch.setattr(Ranks, "gather", lambda self, own: told.append(own) or [own])
+
+    def full() -> None:
+        raise OSError(28, "No space left on device", "run/metrics.jsonl")
+
+    words = "run/metrics.jsonl: No space left on device."
+    with pytest.raises(InputError, match=f"^{words}$"):
+        ALONE.gather_done(full)
+    assert told == [(None, words)]
+
+
 def test_what_one_rank_refuses_all_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     told = []
 

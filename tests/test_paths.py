@@ -16,6 +16,7 @@ from nnunet_lib.datasets import (
     write_label,
 )
 from nnunet_lib.evaluation import EvaluationReport
+from nnunet_lib.inference import Postprocessing, load_members
 from nnunet_lib.model import (
     LAST,
     Checkpoint,
@@ -47,6 +48,7 @@ READS: dict[str, Callable[[Any], Any]] = {
     "labels/a.nii.gz": lambda path: (read_label(path).array.tolist(), read_header(path).shape),
     "run": lambda path: (load_network(path)[1], read_metrics(path)),
     "run/plan.json": Plan.load,
+    "run/": lambda path: (Postprocessing.load(path), load_members([path])[0].plan),
     "new.json": lambda path: EvaluationReport(()).save(path),
     "new.nii.gz": lambda path: write_label(path, np.ones((2, 3, 4), np.uint8), np.eye(4)),
     "phantom": lambda path: make_phantom(path, cases=1).name,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from nnunet_lib import __version__
 from nnunet_lib.cli import commands
-from nnunet_lib.errors import InputError
+from nnunet_lib.errors import InputError, words_of
 
 WRONG_INPUT = 2
 INTERRUPTED = 130
@@ -37,9 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         print(f"{command}: not enough memory ({error}).", file=sys.stderr)
         return WRONG_INPUT
-    except OSError as error:  # a full disk, a folder where a file should be, no permission
-        place = error.filename2 or error.filename or "a file"
-        print(f"{command}: {place}: {error.strerror or error}.", file=sys.stderr)
+    except OSError as error:
+        print(f"{command}: {words_of(error)}", file=sys.stderr)
         _flush_or_drop()
         return WRONG_INPUT
     except KeyboardInterrupt:

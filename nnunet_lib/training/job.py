@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from nnunet_lib.distributed import Ranks
-from nnunet_lib.errors import InputError
+from nnunet_lib.errors import InputError, words_of
 from nnunet_lib.files import read_json, write_json
 from nnunet_lib.inference import CROSS_VALIDATION, FOLD, POSTPROCESSING, runs_of
 from nnunet_lib.loading import CaseFiles, Fold, LoaderSettings, check_training, split_folds
@@ -149,7 +149,7 @@ def _open_folder(job: Job) -> tuple[Checkpoint | None, str | None]:
             _clear(job.run, job.settings.overwrite)
         _describe(job)
     except (InputError, OSError) as error:
-        return None, str(error)
+        return None, words_of(error)
     return checkpoint, None
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from nnunet_lib.course import datasets
@@ -57,6 +58,12 @@ def test_a_name_is_looked_for_in_the_checkout_s_data_folder(tmp_path, monkeypatc
 def test_a_seed_that_is_none_is_refused(name, seed):
     with pytest.raises(InputError, match=f"SEED is {seed!r}: must be a whole number"):
         datasets.resolve_dataset(name, SMALL, seed)
+
+
+def test_a_path_and_numpy_s_whole_number_are_taken_too(tmp_path):
+    make_phantom(tmp_path / "data", cases=3)
+    dataset = datasets.resolve_dataset(tmp_path / "data", SMALL, np.int64(1))
+    assert dataset == datasets.resolve_dataset(str(tmp_path / "data"), SMALL, 1)
 
 
 def test_a_dataset_named_by_a_number_is_asked_for_as_text():

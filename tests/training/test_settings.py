@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nnunet_lib.errors import InputError
@@ -31,6 +32,10 @@ def test_augmentation_has_the_same_defaults_wherever_it_is_set() -> None:
         ({"time_limit": "5"}, "time limit '5': must be a number"),
         ({"augmentation": False}, r"augmentation False: .*AugmentationSettings\.none\(\)"),
         ({"inference": "tta"}, "inference 'tta': must be InferenceSettings"),
+        ({"overwrite": "no"}, "overwrite 'no': must be True or False"),
+        ({"deep_supervision": 1}, "deep supervision 1: must be True or False"),
+        ({"gradient_clip": 1e-46}, "gradient clip 1e-46: must be from 1e-30 to 1e.30"),
+        ({"time_limit": np.float32("inf")}, "time limit inf: must be above 0 minutes and finite"),
     ],
 )
 def test_settings_of_another_kind_are_refused_by_their_name(

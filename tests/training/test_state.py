@@ -13,6 +13,7 @@ from nnunet_lib.loading import AugmentationSettings
 from nnunet_lib.model import BEST, LAST, Checkpoint, ComputeSettings, save_checkpoint
 from nnunet_lib.planning import Normalisation, Plan
 from nnunet_lib.training import LossSettings, TrainingSettings
+from nnunet_lib.training.job import PLAN as PLAN_FILE
 from nnunet_lib.training.job import _clear, plan_of
 from nnunet_lib.training.log import METRICS, TENSORBOARD
 from nnunet_lib.training.state import SETTINGS, load_last
@@ -108,7 +109,8 @@ def test_damaged_settings_are_refused_by_the_files_name(run: Path) -> None:
 
 
 def test_a_run_begun_anew_leaves_nothing_of_the_old_one(tmp_path: Path) -> None:
-    for name in (LAST, BEST, METRICS, FOLD, POSTPROCESSING, CROSS_VALIDATION):
+    own = (PLAN_FILE, SETTINGS, LAST, BEST, METRICS, FOLD, POSTPROCESSING, CROSS_VALIDATION)
+    for name in own:
         (tmp_path / name).touch()
     (tmp_path / TENSORBOARD).mkdir()
     _clear(tmp_path, overwrite=True)

@@ -317,6 +317,16 @@ def test_all_label_maps_of_a_figure_are_cut_at_one_depth():
     assert (drawn[1] == second[16]).all()
 
 
+def test_a_label_outside_the_crop_is_drawn_at_its_border(volumes, label, plan):
+    start, stop = preprocess_case(volumes[0], plan, label).geometry.box[0]
+    for index in (0, len(label.array) - 1):
+        assert not start <= index < stop
+        far = np.zeros_like(label.array)
+        far[index] = 1
+        case = preprocess_case(volumes[0], plan, label)
+        figures.before_and_after_figure(volumes[0], far, case, ("background", "front", "back"))
+
+
 def test_a_slice_is_found_again_after_preprocessing(volumes, label, plan):
     case = preprocess_case(volumes[0], plan, label)
     rank = np.broadcast_to(np.arange(label.array.shape[0])[:, None, None], label.array.shape)
