@@ -187,11 +187,21 @@ def _tasks(cases: Sequence[Case], output: Path, one_file: bool) -> list[_Task]:
     tasks = [
         _Task(case, output if is_file else output / (case.identifier + ENDING)) for case in cases
     ]
-    _require_apart(tasks, output, is_file)
+    _require_apart(tasks)
+    _require_place(tasks, output, is_file)
     return tasks
 
 
-def _require_apart(tasks: Sequence[_Task], output: Path, is_file: bool) -> None:
+def _require_apart(tasks: Sequence[_Task]) -> None:
+    """Refuse outputs of which one would replace another."""
+    for path in {task.labels for task in tasks} & {task.probabilities for task in tasks}:
+        raise InputError(
+            f"{path}: would be the label map of one image and the probabilities of another. "
+            f"Give images names that do not end in {PROBABILITIES}."
+        )
+
+
+def _require_place(tasks: Sequence[_Task], output: Path, is_file: bool) -> None:
     """Refuse an output that would replace images or labels, or lie among them as one of them."""
     images = {image for task in tasks for image in task.case.images}
     written = {path.resolve() for task in tasks for path in (task.labels, task.probabilities)}
@@ -202,11 +212,6 @@ def _require_apart(tasks: Sequence[_Task], output: Path, is_file: bool) -> None:
         raise InputError(
             f"{output}: holds the images, and label maps would be taken for some. "
             "Name another folder."
-        )
-    for path in {task.labels for task in tasks} & {task.probabilities for task in tasks}:
-        raise InputError(
-            f"{path}: would be the label map of one image and the probabilities of another. "
-            f"Give images names that do not end in {PROBABILITIES}."
         )
     folder = place.parent if is_file else place
     if folder.name in _DATASETS_OWN and (folder.parent / "dataset.json").is_file():

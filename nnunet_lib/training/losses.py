@@ -57,8 +57,8 @@ def dice_of_sums(sums: tf.Tensor) -> tf.Tensor:
 def soft_dice(logits: tf.Tensor, labels: tf.Tensor, include_background: bool = False) -> tf.Tensor:
     """Soft Dice of the batch, mean over classes: a scalar between 0 and 1.
 
-    Drozdzal et al., arXiv:1608.04117; over the whole batch as NVIDIA
-    has it. nnU-Net takes it so in 2D and where there is a cascade.
+    Drozdzal et al., arXiv:1608.04117; over the whole batch as NVIDIA has it. nnU-Net takes it so
+    in 2D and where there is a cascade.
     """
     return dice_of_sums(soft_dice_sums(logits, labels, include_background))
 

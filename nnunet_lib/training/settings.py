@@ -173,6 +173,7 @@ class TrainingSettings:
         """Refuse what cannot be meant."""
         self._check_kinds()
         self._check_sizes()
+        self._check_counts()
         self._check_shares()
         self._check_folds()
         if self.resume and self.overwrite:
@@ -201,7 +202,7 @@ class TrainingSettings:
                 raise InputError(f"{name} {value!r}: must be {settings.__name__}.{none}")
 
     def _check_sizes(self) -> None:
-        """Numbers that are above 0, and counts that TensorFlow can hold."""
+        """Numbers that are above 0, and a clip that float32 can divide by."""
         for name in _POSITIVE:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
@@ -215,6 +216,9 @@ class TrainingSettings:
                 f"gradient clip {self.gradient_clip}: must be from {1 / _LARGEST_CLIP:g} to "
                 f"{_LARGEST_CLIP:g}. Give 1e6 to leave gradients as they are."
             )
+
+    def _check_counts(self) -> None:
+        """Counts that TensorFlow can hold."""
         for name in (*_POSITIVE, "restarts"):
             value = getattr(self, name)
             if isinstance(value, int) and value >= _TOO_LARGE:
