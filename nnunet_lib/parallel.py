@@ -133,8 +133,9 @@ def _run_in_processes(
 
     # Forking a process that has loaded TensorFlow can hang it; a spawned one starts clean.
     context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    pool = ProcessPoolExecutor(workers, context, initializer=_heed, initargs=(stop,))
+    with _put_off():  # a semaphore that is made by half is never cleaned up
+        stop = context.Event()
+        pool = ProcessPoolExecutor(workers, context, initializer=_heed, initargs=(stop,))
     try:
         return _feed(pool, function, tasks, 2 * workers, advance)
     except BrokenProcessPool:

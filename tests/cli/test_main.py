@@ -354,6 +354,35 @@ if __name__ == "__main__":
     assert errors == "\nplan: interrupted.\n"
 
 
+@pytest.mark.parametrize("nth", [1, 2, 5, 9])  # an event has five semaphores, a pool's queues more
+def test_ctrl_c_while_a_semaphore_is_made_leaves_none_behind(tmp_path: Path, nth: int) -> None:
+    program = f"""
+import signal, sys, time
+from multiprocessing import resource_tracker
+from nnunet_lib.cli import main
+from nnunet_lib.parallel import run_all
+
+register, made = resource_tracker.register, []
+
+def interrupted(name, kind):
+    register(name, kind)
+    made.append(name)
+    if len(made) == {nth}:
+        signal.raise_signal(signal.SIGINT)
+
+if __name__ == "__main__":
+    resource_tracker.register = interrupted
+    sys.modules["nnunet_lib.cli.main"].make_parser = lambda words: run_all(
+        time.sleep, [300.0] * 8, 2, "work", progress=False
+    )
+    sys.exit(main(["plan"]))
+"""
+    started = _started(program, tmp_path)
+    _, errors = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert errors == "\nplan: interrupted.\n"
+
+
 def test_whoever_stops_reading_gets_no_traceback() -> None:
     program = "import sys; from nnunet_lib.cli import main; sys.exit(main(['progress']))"
     started = subprocess.Popen(
