@@ -114,10 +114,10 @@ def page(runs: Sequence[Run]) -> str:
         "and predicting are not part of the time.",
         "",
         "Two things to know. That nnunet_lib mirrors no patches was decided by trials of 5 minutes "
-        "that were scored on these same cases (the README has them), which flatters it a little. "
-        "And each run is of the library of its day: until 28 November 2026 it planned patches of "
-        "40x56x40 for Hippocampus, and since plans 32x40x32; on 30 November convolutions began to "
-        "take fewer products.",
+        "that were scored on these same cases ([the trials](../docs/defaults.md#mirroring)), which "
+        "flatters it a little. And each run is of the library of its day: until 28 November 2026 "
+        "it planned patches of 40x56x40 for Hippocampus, and since plans 32x40x32; on 30 November "
+        "convolutions began to take fewer products.",
         "",
         f"![{alt_text(shown)}]({FIGURE})",
         "",

@@ -29,7 +29,7 @@ OPTIMISER_DEFAULTS: dict[Optimiser, OptimiserDefaults] = {
     "sgd": OptimiserDefaults(learning_rate=1e-2, weight_decay=3e-5),
 }
 """adam's decay is NVIDIA's number, which weighs twice as much beside a mean of two losses as there
-beside their sum; its rate came out of the README's trials. adamw takes adam's rate and
+beside their sum; its rate came out of the trials in docs/defaults.md. adamw takes adam's rate and
 PyTorch's decay, which is larger because the rate multiplies it. sgd has nnU-Net's values."""
 
 _CHOICES: dict[str, Any] = {"scheduler": Scheduler, "optimiser": Optimiser, "loader": Loader}
