@@ -465,6 +465,18 @@ def read_curve(seen, held_out):
     return "remembering", best
 
 
+# %% 06.curve | mistake: falls at the end
+def read_curve(seen, held_out):
+    best = held_out.index(min(held_out))
+    if seen[-1] > 0.9 * seen[0]:
+        return "not learning", best
+    if held_out[-1] < held_out[-2]:
+        return "unfinished", best
+    if held_out[-1] > 1.05 * held_out[best]:
+        return "overfitting", best
+    return "remembering", best
+
+
 # %% 06.curve | mistake: lowest and highest seen
 def read_curve(seen, held_out):
     best = held_out.index(min(held_out))

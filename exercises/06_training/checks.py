@@ -362,8 +362,9 @@ def draw_curves(rng):
     """Each kind at least once, with a dip in the held-out loss before its lowest point.
 
     Where a run is "stuck", it learns nothing, and the held-out loss rises nevertheless. After a
-    "hump" the held-out loss comes back. Losses that overfit are small, others may be large. A run
-    with a "dip" or a "peak" in its seen losses learns nothing, though it may look as if it did.
+    "hump" the held-out loss comes back, and so falls in its last step. Losses that overfit are
+    small, others may be large. A run with a "dip" or a "peak" in its seen losses learns nothing,
+    though it may look as if it did.
     """
     kinds = [*WORDS, "overfitting", "high", "stuck", "hump", "dip", "peak"]
     return [draw_curve(rng, kind) for kind in rng.permutation(kinds)]
@@ -401,7 +402,7 @@ def draw_held_out(rng, kind, length):
     rising = rise * falling[best] * np.maximum(points - best, 0) / max(length - 1 - best, 1)
     held_out = rng.uniform(1.2, 1.5) * (falling + rising)
     held_out[2] *= 0.85  # a dip that does not last, and is not the lowest
-    held_out[-3] *= 1.2 if kind == "hump" else 1.0
+    held_out[-3:-1] *= 1.2 if kind == "hump" else 1.0
     return held_out
 
 
@@ -426,6 +427,11 @@ def overfits(rule):
 def stands_still(rule):
     """A mistake in nothing but the rule for "not learning", which takes the seen losses."""
     return lambda seen, held_out: reading(seen, held_out, **{"not learning": rule(seen)})
+
+
+def goes_on(rule):
+    """A mistake in nothing but the rule for "unfinished", which takes the held-out losses."""
+    return lambda seen, held_out: reading(seen, held_out, unfinished=rule(held_out))
 
 
 def in_order(*words):
@@ -504,6 +510,12 @@ CURVE = Exercise(
             "The points are right. You call it overfitting if *any* point is too high, and at its "
             "start each run is. The rule asks for the last point.",
             gives=overfits(lambda losses: max(losses) > 1.05 * min(losses)),
+        ),
+        Mistake(
+            "falls at the end",
+            "The points are right. You call it unfinished if the held-out loss fell in its last "
+            "step. Curves are noisy: the rule asks whether the last point is the lowest of all.",
+            gives=goes_on(lambda losses: losses[-1] < losses[-2]),
         ),
         Mistake(
             "lowest and highest seen",
