@@ -44,6 +44,7 @@ LARGE = (
     (0, 0, 2000),
 )
 """What is added to all logits, to one voxel's right class, and to that for a wrong one."""
+FAR = 100
 
 
 def surprise(logits, labels):
@@ -52,10 +53,14 @@ def surprise(logits, labels):
     return float(np.mean([logsumexp(row) - row[label] for row, label in pairs]))
 
 
-def least_surprise(logits, labels):
-    """How far the largest logit is above the right one, on average; cross-entropy is more."""
+def floor(logits, labels):
+    """How far the largest logit is above the right one, on average; cross-entropy is more.
+
+    0 where no wrong class is far above: a loss too small there has another cause than a ceiling.
+    """
     of_right_class = np.take_along_axis(logits, labels[:, None], axis=-1)
-    return (logits.max(axis=-1, keepdims=True) - of_right_class).mean()
+    above = logits.max(axis=-1, keepdims=True) - of_right_class
+    return above.mean() if above.max() > FAR else 0.0
 
 
 def overflowing(logits, labels):
@@ -91,6 +96,12 @@ def shifted_alike(logits):
 def shifted_by_mean(logits):
     with np.errstate(all="ignore"):
         shifted = logits - logits.mean(axis=-1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def shifted_by_class(logits):
+    with np.errstate(all="ignore"):
+        shifted = logits - logits.max(axis=0)
         return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
@@ -135,10 +146,11 @@ ENTROPY = Exercise(
         ),
         Property(
             "the loss of a voxel has no ceiling",
-            lambda result, logits, labels: result >= least_surprise(logits, labels) - 1e-3,
-            "Where a wrong class is 900 above the right one, that voxel costs 900. A probability "
-            "that is clipped, or to which a small number is added, cannot cost as much. Take the "
-            "logarithm before the exponentials are summed away, as the formula does.",
+            lambda result, logits, labels: result >= floor(logits, labels) - 1e-3,
+            "Where a wrong class is 900 above the right one, that voxel costs 900. A logit or a "
+            "probability that is clipped, or a probability to which a small number is added, "
+            "cannot cost as much. Take the logarithm before the exponentials are summed away, as "
+            "the formula does.",
         ),
     ),
     mistakes=(
@@ -184,6 +196,13 @@ ENTROPY = Exercise(
             "above it, and its exponential is infinite. Which logit of a voxel leaves nothing "
             "above 0 when it is subtracted?",
             gives=of_log_p(shifted_by_mean),
+        ),
+        Mistake(
+            "largest of each class",
+            "You subtract from each class its largest logit over all *voxels*. So the classes of "
+            "one voxel lose different numbers, and its softmax is another. It stays the same only "
+            "if all of them lose the same number.",
+            gives=of_log_p(shifted_by_class),
         ),
         Mistake(
             "wrong axis",
