@@ -69,6 +69,8 @@ def graph_figure() -> Figure:
     for column, _ in _DRAWN[1:-1]:
         _draw_arrow(panel, (column, drawn - _HALF_BOX), (column, label + _HALF_BOX), VERMILION)
     _draw_arrow(panel, (1, label + _HALF_BOX), (1, drawn - _HALF_BOX), "black")
+    _draw_arrow(panel, (2.58, drawn), (2.3, drawn), "black")  # zoomed or not decides the size
+    _draw_arrow(panel, (1.74, drawn), (1.46, drawn), "black")  # which decides where it may lie
     _draw_arrow(panel, (1.3, drawn + _HALF_BOX), (1.75, image - _HALF_BOX), VERMILION)
     _draw_arrow(panel, (1.3, drawn - _HALF_BOX), (1.75, label + _HALF_BOX), VERMILION)
     panel.set(xlim=(0.4, 7.6), ylim=(-0.45, 2.45))
