@@ -19,7 +19,7 @@ def loss_figure(probabilities: np.ndarray, curves: Mapping[str, np.ndarray]) -> 
     for panel, (name, values), (colour, line) in zip(axes[0], curves.items(), _STYLES, strict=True):
         panel.plot(probabilities, values, color=colour, linestyle=line)
         best = int(values.argmin())
-        panel.plot(probabilities[best], values[best], "o", color=colour)
+        panel.plot(probabilities[best], values[best], "o", color=colour, clip_on=False)
         panel.set_title(f"{name}: least at p = {probabilities[best]:.2f}", fontsize="medium")
         panel.set(xlim=(0, 1), xlabel="p, foreground for a marked voxel", ylabel="loss")
         panel.grid(alpha=0.3)
