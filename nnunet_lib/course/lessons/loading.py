@@ -320,6 +320,20 @@ def _was_moved(ramps: np.ndarray) -> bool:
     return bool(distance.max() > _STILL)
 
 
+def slice_of_middle(
+    folder: Path, patch: tuple[int, int, int], augmentation: AugmentationSettings, seed: int = 0
+) -> int:
+    """The slice of a changed patch that shows what its middle slice was before, at its centre.
+
+    The patch is drawn once more, from a case that holds in each voxel the number of its slice.
+    """
+    number = np.indices(patch)[0]  # (d, h, w)
+    case = write_case(folder, "slices", number[..., np.newaxis], np.zeros(patch))
+    images, _ = draw_patches([case], 1, patch, augmentation, seed=seed)
+    centre = images[0, :, patch[1] // 2, patch[2] // 2, 0]  # (d,)
+    return int(np.abs(centre - patch[0] // 2).argmin())
+
+
 def ramps_of(folder: Path, augmentation: AugmentationSettings, number: int, seed: int = 0) -> Batch:
     """A few ramps and labels after a transform, (number, d, h, w) each, for the figure."""
     cases = [ramp_case(folder, 0)]

@@ -153,13 +153,15 @@ def augmentations_figure(
     patches: Mapping[str, tuple[np.ndarray, np.ndarray]],
     spacing: Sequence[float],
     labels: Sequence[str],
+    slices: Mapping[str, int] | None = None,
 ) -> Figure:
-    """The middle slice of one patch after each change, in the grey of the first.
+    """One slice of a patch after each change, in the grey of the first.
 
     Args:
         patches: a title, and the image (a, b, c) and label (a, b, c) of each.
         spacing: millimetres between voxels (a, b, c).
         labels: the name of each label value.
+        slices: where a change has brought the slice, by title; the middle if not given.
     """
     rows = -(-len(patches) // _COLUMNS)
     height = _height(2.2, next(iter(patches.values()))[1], spacing)
@@ -169,7 +171,8 @@ def augmentations_figure(
         panel.axis("off")
     for panel, (title, (image, label)) in zip(axes.flat, patches.items(), strict=False):
         panel.axis("on")
-        draw_slice(panel, image, spacing, label, index=len(image) // 2, window=window)
+        index = (slices or {}).get(title, len(image) // 2)
+        draw_slice(panel, image, spacing, label, index=index, window=window)
         panel.set_title(title, fontsize="medium")
         panel.set(xlabel="millimetres" if panel in axes[-1] else "", ylabel="")
         panel.tick_params(labelsize="small")

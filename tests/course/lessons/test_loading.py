@@ -238,6 +238,34 @@ def test_the_small_patch_and_the_cut_fit_the_cases(tmp_path, scattered):
     assert label.any()
 
 
+def bright_in_the_middle(folder, patch):
+    """A case of that size in which the middle slice alone is bright."""
+    image = np.zeros((*patch, 1))
+    image[patch[0] // 2] = 1
+    return lesson.write_case(folder, "bright", image, np.zeros(patch))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", lesson.GEOMETRIC)
+def test_the_middle_slice_is_found_wherever_a_change_has_brought_it(tmp_path, name, seed):
+    patch, augmentation = (14, 15, 16), lesson.GEOMETRIC[name]
+    case = bright_in_the_middle(tmp_path, patch)
+    images, _ = lesson.draw_patches([case], 1, patch, augmentation, seed=seed)
+    along = images[0, :, 7, 8, 0]
+    found = lesson.slice_of_middle(tmp_path, patch, augmentation, seed)
+    assert along[found] == pytest.approx(along.max(), abs=0.2)
+    if name == "flip":
+        assert found == 6
+
+
+def test_a_patch_can_be_drawn_at_a_slice_of_its_own():
+    image = np.arange(4.0)[:, None, None] * np.ones((4, 5, 6))
+    pairs = {name: (image, np.zeros(image.shape)) for name in ("before", "moved")}
+    drawn = figures.augmentations_figure(pairs, (1, 1, 1), ("background",), {"moved": 1})
+    seen = [panel.images[0].get_array().mean() for panel in drawn.axes[:2]]
+    assert seen == [2, 1]
+
+
 def test_the_figures_draw(tmp_path, scattered):
     image, label = np.load(scattered[0].image)[..., 0], np.load(scattered[0].label)[..., 0]
     assert figures.graph_figure().axes
