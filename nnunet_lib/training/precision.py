@@ -1,6 +1,6 @@
 """Loss scaling: how float16 keeps gradients that are too small for it.
 
-Taught in lesson 07. Micikevicius et al., arXiv:1710.03740. Gradients below 2^-25 round to zero
+Taught in lesson 07. Micikevicius et al., arXiv:1710.03740. Gradients up to 2^-25 round to zero
 in float16. The loss is therefore multiplied by a large scale, all gradients grow with it, and
 float32 divides them by it again. The scale doubles after many steps without overflow; a step
 whose gradients overflow is skipped, and the scale halves.

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from nnunet_lib.course.figures import BLUE, GREEN, ORANGE, SKY_BLUE, VERMILION, new_figure
+from nnunet_lib.course.figures import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION, new_figure
 
 FloatArray = npt.NDArray[Any]
 _LARGEST = np.log2(65504)
@@ -69,6 +69,9 @@ def _histogram(panel: Axes, values: FloatArray, title: str) -> None:
     panel.axvspan(-60, -25, color=VERMILION, alpha=0.25, hatch="//", label="becomes 0", zorder=0)
     panel.axvspan(-25, -14, color=ORANGE, alpha=0.25, label="fewer digits", zorder=0)
     panel.axvspan(-14, float(_LARGEST), color=GREEN, alpha=0.15, label="full precision", zorder=0)
+    panel.axvspan(
+        float(_LARGEST), 18, color=PURPLE, alpha=0.25, hatch="\\\\", label="becomes ∞", zorder=0
+    )
     panel.set(xlim=(-45, 18), ylabel="numbers", title=title)
     if title == "patch of 16³":
         panel.legend(loc="upper left", fontsize=8)
