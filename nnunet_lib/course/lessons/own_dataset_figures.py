@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from nnunet_lib.course.figures import BLUE, ORANGE, new_figure
+
+_ENSEMBLE: dict[str, Any] = {"facecolor": ORANGE, "hatch": "//", "edgecolor": "black"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Way:
 
 def ways_figure(ways: Sequence[Way]) -> Figure:
     """Bars of cross-entropy and of Dice; ensembles are hatched, and of another colour."""
-    figure, axes = new_figure(1, 2, (4.2, 0.8 + 0.36 * len(ways)))
+    figure, axes = new_figure(1, 2, (4.2, 1.1 + 0.36 * len(ways)))
     names = [way.name for way in ways]
     panels = {
         "cross-entropy (lower is better)": [way.cross_entropy for way in ways],
@@ -37,9 +41,11 @@ def ways_figure(ways: Sequence[Way]) -> Figure:
         bars = panel.barh(names, values, color=BLUE)
         for bar, way in zip(bars, ways, strict=True):
             if way.is_ensemble:
-                bar.set(facecolor=ORANGE, hatch="//", edgecolor="black")
+                bar.set(**_ENSEMBLE)
         panel.bar_label(bars, fmt="%.3f", padding=3)
         panel.set(title=title, xlim=(0, 1.25 * max(*values, 1e-3)))
         panel.invert_yaxis()
     axes[0, 1].set_yticklabels([])
+    kinds = [Patch(color=BLUE, label="one network"), Patch(**_ENSEMBLE, label="an ensemble")]
+    figure.legend(handles=kinds, loc="outside lower center", ncols=2, frameon=False)
     return figure

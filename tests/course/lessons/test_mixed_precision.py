@@ -232,6 +232,18 @@ def test_figures_can_be_drawn(taught, patch):
     assert figures.published_figure().axes
 
 
+def test_every_size_of_a_gradient_lies_in_a_zone_with_a_name():
+    panel = figures.gradients_figure(np.ones(1), np.ones(1), 1.0).axes[0]
+    names = [text.get_text() for text in panel.get_legend().get_texts()]
+    assert names == ["becomes 0", "fewer digits", "full precision", "becomes ∞"]
+    zones = {patch.get_label(): patch.get_extents() for patch in panel.patches}
+    edges = [panel.transData.inverted().transform(zones[name]) for name in names]
+    starts, ends = ([edge[corner][0] for edge in edges] for corner in (0, 1))
+    np.testing.assert_allclose(starts[1:], ends[:-1])
+    assert starts[0] <= panel.get_xlim()[0]
+    assert ends[-1] >= panel.get_xlim()[1] - 1e-9
+
+
 def test_float32_has_no_scale():
     assert lesson.new_learner("float32").scale == 1
     assert lesson.new_learner("float16").scale == precision.INITIAL_SCALE

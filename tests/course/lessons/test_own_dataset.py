@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nnunet_lib.course.lessons import own_dataset as lesson
+from nnunet_lib.course.lessons import own_dataset_figures as figures
 from nnunet_lib.datasets import conversion, make_phantom, read_volume, validation
 from nnunet_lib.deployment import export
 from nnunet_lib.errors import InputError
@@ -263,6 +264,16 @@ def test_cross_entropy_is_that_of_the_true_class():
     assert lesson.cross_entropy(probabilities, truth) == pytest.approx(expected)
     assert lesson.cross_entropy(probabilities * 1.1, truth) == np.inf
     assert lesson.cross_entropy(np.full((3, 2), np.nan), truth) == np.inf
+
+
+def test_the_picture_says_which_bars_are_ensembles():
+    ways = [figures.Way("alone", 0.5, 0.6, False), figures.Way("all", 0.4, 0.7, True)]
+    figure = figures.ways_figure(ways)
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["one network", "an ensemble"]
+    for bar, patch in zip(figure.axes[0].patches, legend.get_patches(), strict=True):
+        assert (bar.get_facecolor(), bar.get_hatch()) == (patch.get_facecolor(), patch.get_hatch())
 
 
 # 11.4 components
