@@ -553,6 +553,34 @@ def verdict(single, half, bound):
     return "not float16" if np.array_equal(single, half) else "agrees"
 
 
+# %% 07.verdict | mistake: apart at the bound
+import numpy as np
+
+
+def verdict(single, half, bound):
+    if not np.isfinite([single, half]).all():
+        return "not finite"
+    if (np.abs(single - half) >= bound).any():
+        return "apart"
+    if half[0] - half[-1] <= bound:
+        return "not learnt"
+    return "not float16" if np.array_equal(single, half) else "agrees"
+
+
+# %% 07.verdict | mistake: learnt at the bound
+import numpy as np
+
+
+def verdict(single, half, bound):
+    if not np.isfinite([single, half]).all():
+        return "not finite"
+    if np.abs(single - half).max() > bound:
+        return "apart"
+    if half[0] - half[-1] < bound:
+        return "not learnt"
+    return "not float16" if np.array_equal(single, half) else "agrees"
+
+
 # %% 07.verdict | mistake: nearly equal
 import numpy as np
 

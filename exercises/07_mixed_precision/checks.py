@@ -395,6 +395,8 @@ def draw_pairs(rng):
         nearly_equal,
         equal_at_times,
         there,
+        apart_by_the_bound,
+        fallen_by_the_bound,
     ]
     pairs = [makers[index](rng, bound) for index in rng.permutation(len(makers))]
     return [{"single": single, "half": half, "bound": bound} for single, half in pairs]
@@ -489,6 +491,22 @@ def there(rng, bound):
     return single, half
 
 
+def apart_by_the_bound(rng, bound):
+    """By just as much as they may be, in numbers whose difference is exact."""
+    single, half = good(rng, bound)
+    step = rng.integers(3, 9)
+    single[step], half[step] = 2 * bound, bound
+    return single, half
+
+
+def fallen_by_the_bound(rng, bound):
+    """By just so much that it is not more, in numbers whose difference is exact."""
+    single, half = good(rng, bound)
+    half[[0, -1]] = 2 * bound, bound
+    single[[0, -1]] = 1.8 * bound, 1.2 * bound
+    return single, half
+
+
 def by_step(single, half, bound):
     """Step by step, in plain Python."""
     pairs = list(zip(single.tolist(), half.tolist(), strict=True))
@@ -565,6 +583,19 @@ def learning_first(single, half, bound):
 def equality_first(single, half, bound):
     given = by_step(single, half, bound)
     return "not float16" if given == "not learnt" and np.array_equal(single, half) else given
+
+
+def parted_at_the_bound(single, half, bound):
+    """With `>=` for `>`."""
+    given = by_step(single, half, bound)
+    parted = given != "not finite" and np.abs(single - half).max() >= bound
+    return "apart" if parted else given
+
+
+def learnt_at_the_bound(single, half, bound):
+    """With `<` for `<=`."""
+    given = by_step(single, half, bound)
+    return "agrees" if given == "not learnt" and half[0] - half[-1] == bound else given
 
 
 LAST_ALONE = "You compare the last losses alone. The trainings may have been apart in between."
@@ -656,6 +687,16 @@ VERDICT = Exercise(
             "You look for the lowest float16 loss anywhere. A loss may dip and come back: the "
             "task asks for the first step and the last.",
             gives=lowest_loss,
+        ),
+        Mistake(
+            "apart at the bound",
+            "In some call two losses differ by just `bound`. That is not *more* than it.",
+            gives=parted_at_the_bound,
+        ),
+        Mistake(
+            "learnt at the bound",
+            "In some call the float16 loss falls by just `bound`. That is not *more* than it.",
+            gives=learnt_at_the_bound,
         ),
         Mistake(
             "nearly equal",

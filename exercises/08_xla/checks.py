@@ -311,8 +311,9 @@ def tiny_fault(rng):
 
 
 def equality(rng):
+    """A change of nothing is at most any bound, one of nothing too."""
     plain = parameters(rng)
-    return as_call(plain, [array.copy() for array in plain])
+    return as_call(plain, [array.copy() for array in plain], bound=0.0)
 
 
 def with_nan(rng):
@@ -419,6 +420,12 @@ COMPARE = Exercise(
             "The change is right. But a NaN passes as agreement: every comparison with it is "
             "false, `change > bound` too.",
             gives=judged(lambda plain, compiled, bound: not change_of(plain, compiled) > bound),
+        ),
+        Mistake(
+            "below the bound",
+            "The change is right. But *at most* `bound` is asked for, and a change that is just "
+            "the bound does not agree with you.",
+            gives=judged(lambda plain, compiled, bound: change_of(plain, compiled) < bound),
         ),
         Mistake(
             "worst parameter",

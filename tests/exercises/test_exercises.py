@@ -236,7 +236,10 @@ SLIPS = (
     ("06.curve", "> 0.9 * seen", "> 0.6 * seen"),
     ("06.curve", "> 1.05 * held", "> 1.2 * held"),
     ("07.verdict", "np.abs(single - half).max()", "(np.abs(single - half) / np.abs(single)).max()"),
+    ("07.verdict", "gap > bound", "gap >= bound"),
+    ("07.verdict", "half[0] - half[-1] <= bound", "half[0] - half[-1] < bound"),
     ("08.compare", "change <= bound", "change <= 1e-4"),
+    ("08.compare", "change <= bound", "change < bound"),
     ("11.pairs", 'name.endswith(suffix + ".nii.gz")', 're.search(suffix + ".nii.gz$", name)'),
 )
 """Where a solution may go wrong in one place: exercise, what it says, and what a slip says."""
