@@ -85,6 +85,18 @@ def bill(shape, patch, overlap, flips):
     return patches
 
 
+# %% 10.bill | mistake: parentheses
+import math
+
+
+def bill(shape, patch, overlap, flips):
+    patches = 2 ** len(shape) if flips else 1
+    for size, length in zip(shape, patch, strict=True):
+        windows = math.ceil(max(0, size - length) / length * (1 - overlap)) + 1
+        patches *= windows
+    return patches
+
+
 # %% 10.bill | mistake: overlap for step
 import math
 
@@ -156,6 +168,17 @@ import numpy as np
 def shares(length, step):
     distance = np.abs(np.arange(length) - (length - 1) / 2) / (length / 8)
     weights = np.exp(-distance / 2)
+    first, second = weights[step:], weights[: length - step]
+    return second / (first + second)
+
+
+# %% 10.shares | mistake: a voxel short
+import numpy as np
+
+
+def shares(length, step):
+    distance = np.linspace(-4, 4, length)
+    weights = np.exp(-(distance**2) / 2)
     first, second = weights[step:], weights[: length - step]
     return second / (first + second)
 

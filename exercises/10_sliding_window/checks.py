@@ -133,6 +133,14 @@ BILL = Exercise(
             ),
         ),
         Mistake(
+            "parentheses",
+            "Python divides and multiplies from left to right: `a / b * c` is a · c / b. Put "
+            "parentheses around the step, which is below the line in the formula.",
+            gives=lambda shape, patch, overlap, flips: paper(
+                shape, patch, flips, lambda s, p: math.ceil(max(0, s - p) / p * (1 - overlap)) + 1
+            ),
+        ),
+        Mistake(
             "overlap for step",
             "The overlap is what neighbours share. The step is what they do not share. With an "
             "overlap of 0 your step is 0, too.",
@@ -217,6 +225,16 @@ SHARES = Exercise(
             "distance in the exponent.",
             gives=lambda length, step: share_of(
                 length, step, lambda v: math.exp(-abs(v - middle(length)) * 4 / length)
+            ),
+        ),
+        Mistake(
+            "a voxel short",
+            "The shape is right, but the bell is a little too narrow. A window of `length` voxels "
+            "is `length` long: how many has an eighth of it?",
+            gives=lambda length, step: share_of(
+                length,
+                step,
+                lambda v: math.exp(-(((v - middle(length)) * 8 / (length - 1)) ** 2) / 2),
             ),
         ),
         Mistake(
