@@ -357,6 +357,18 @@ def average(configurations):
     return np.mean([folds.mean(axis=0) for folds in configurations], axis=0)
 
 
+# %% 11.average | mistake: geometric throughout
+import numpy as np
+
+
+def average(configurations):
+    def normalised(parts):
+        mean = np.exp(np.log(parts).mean(axis=0))
+        return mean / mean.sum(axis=-1, keepdims=True)
+
+    return normalised([normalised(folds) for folds in configurations])
+
+
 # %% 11.average | mistake: over voxels
 import numpy as np
 

@@ -425,6 +425,10 @@ def normalised_late(configurations):
     return total / total.sum(axis=-1, keepdims=True)
 
 
+def geometric_throughout(configurations):
+    return of_logits([of_logits(folds) for folds in configurations])
+
+
 def over_voxels(folds):
     return geometric(folds) / geometric(folds).sum(axis=0, keepdims=True)
 
@@ -459,6 +463,12 @@ AVERAGE = Exercise(
             "It sums to 1, and is an ensemble, but another one: the folds of one configuration "
             "are averaged as logits, which makes a geometric mean.",
             gives=mean_over(lambda folds: folds.mean(axis=0)),
+        ),
+        Mistake(
+            "geometric throughout",
+            "The folds are right. Over the *configurations* the ordinary mean is asked for: these "
+            "see the scan on different grids, and share no logits.",
+            gives=geometric_throughout,
         ),
         Mistake(
             "over voxels",

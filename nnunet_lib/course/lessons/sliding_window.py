@@ -310,8 +310,8 @@ def step_ratio(logits: FloatArray, patch: Shape, overlap: float) -> float:
         overlap: least share of the window that neighbours have in common.
 
     Returns:
-        The mean step across such borders by the mean step elsewhere; 1 without any seam, NaN
-        where one window covers everything.
+        The mean step across such borders by the mean step elsewhere; about 1 without any seam,
+        NaN where one window covers everything.
     """
     across, elsewhere = [], []
     for axis, borders in enumerate(seams(logits.shape[:-1], patch, overlap)):
