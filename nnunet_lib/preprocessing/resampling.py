@@ -87,7 +87,13 @@ def resample_image(
     Returns:
         (*shape, channel) float32.
     """
-    return _resample_channels(image, shape, separate_axis(spacing, new_spacing), CUBIC)
+    if image.shape[:3] == tuple(shape):
+        return image.astype(np.float32)
+    separate = separate_axis(spacing, new_spacing)
+    result = np.empty((*shape, image.shape[-1]), np.float32)
+    for channel in range(image.shape[-1]):
+        result[..., channel] = _resample_volume(image[..., channel], shape, separate)
+    return result
 
 
 def resample_logits(
@@ -236,22 +242,8 @@ def _mix(logits: np.ndarray, shares: csr_array, rows: csr_array, spread: csr_arr
     return mixed.reshape(len(mixed), rows.shape[0], -1, logits.shape[-1])
 
 
-def _resample_channels(
-    array: np.ndarray, shape: Sequence[int], separate: int | None, order: int
-) -> np.ndarray:
-    """(a, b, c, channel) to (*shape, channel), a channel at a time."""
-    if array.shape[:3] == tuple(shape):
-        return array.astype(np.float32)
-    result = np.empty((*shape, array.shape[-1]), np.float32)
-    for channel in range(array.shape[-1]):
-        result[..., channel] = _resample_volume(array[..., channel], shape, separate, order)
-    return result
-
-
-def _resample_volume(
-    volume: np.ndarray, shape: Sequence[int], separate: int | None, order: int
-) -> np.ndarray:
-    """(a, b, c) to `shape`; splines overshoot, so the result is clipped to the old range.
+def _resample_volume(volume: np.ndarray, shape: Sequence[int], separate: int | None) -> np.ndarray:
+    """(a, b, c) to `shape`; cubic splines overshoot, so the result is clipped to the old range.
 
     With a `separate` axis each slice across it keeps to its own range, and slices are
     repeated or left out along it.
@@ -261,21 +253,21 @@ def _resample_volume(
     highest = volume.max(axis=axes, keepdims=True)
     result = np.ascontiguousarray(volume, np.float32)
     for axis in sorted(axes, key=lambda axis: shape[axis] / volume.shape[axis]):
-        result = _along_axis(result, axis, shape[axis], order)  # axes that shrink come first
+        result = _along_axis(result, axis, shape[axis])  # axes that shrink come first
     result = np.clip(result, lowest, highest)
     if separate is None:
         return result
     return result.take(nearest_voxels(volume.shape[separate], shape[separate]), axis=separate)
 
 
-def _along_axis(volume: np.ndarray, axis: int, size: int, order: int) -> np.ndarray:
-    """Resample one axis of (a, b, c) to `size` by matrix products.
+def _along_axis(volume: np.ndarray, axis: int, size: int) -> np.ndarray:
+    """Resample one axis of (a, b, c) to `size` by cubic splines, as matrix products.
 
     Axes 1 and 2 are resampled a slice at a time, which then stays in the processor's cache.
     """
     if volume.shape[axis] == size:
         return volume
-    matrix: Any = interpolation_matrix(volume.shape[axis], size, order)  # (size, old size)
+    matrix: Any = interpolation_matrix(volume.shape[axis], size, CUBIC)  # (size, old size)
     if matrix.nnz > _FULL * prod(matrix.shape):
         matrix = matrix.toarray()
     shape = (*volume.shape[:axis], size, *volume.shape[axis + 1 :])
