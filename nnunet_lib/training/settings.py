@@ -1,9 +1,9 @@
 """What a user may set about training. The README says which defaults were measured."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 from nnunet_lib.errors import InputError, require_choice
 from nnunet_lib.inference.settings import DEFAULTS, InferenceSettings
@@ -32,30 +32,16 @@ OPTIMISER_DEFAULTS: dict[Optimiser, OptimiserDefaults] = {
 beside their sum; its rate came out of the trials in docs/defaults.md. adamw takes adam's rate and
 PyTorch's decay, which is larger because the rate multiplies it. sgd has nnU-Net's values."""
 
-_CHOICES: dict[str, Any] = {"scheduler": Scheduler, "optimiser": Optimiser, "loader": Loader}
-_WHOLE = (
-    "fold",
-    "number_of_folds",
-    "epochs",
-    "steps_per_epoch",
-    "validation_interval",
-    "checkpoint_interval",
-    "restarts",
-    "batch_size",
-    "base_filters",
-    "number_of_volumes",
-    "seed",
-)
-_REAL = (
-    "time_limit",
-    "learning_rate",
-    "momentum",
-    "weight_decay",
-    "warmup",
-    "gradient_clip",
-    "negative_slope",
-    "foreground_oversampling",
-)
+_KINDS: dict[Any, tuple[type, str]] = {
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    bool: (bool, "True or False"),
+    AugmentationSettings: (
+        AugmentationSettings,
+        "AugmentationSettings; AugmentationSettings.none() is for none",
+    ),
+}
+"""What a field's annotation asks for, NumPy's numbers too, and how people call it."""
 _TOO_LARGE = 2**31
 """No count means anything from here on, and TensorFlow's 32-bit numbers cannot hold it."""
 _LARGEST_CLIP = 1e30
@@ -85,15 +71,6 @@ class LossSettings:
 
     include_background: bool = False
     focal: bool = False
-
-
-_FLAGS = ("scale_learning_rate", "deep_supervision", "resume", "overwrite")
-_PARTS = {
-    "loss": LossSettings,
-    "augmentation": AugmentationSettings,
-    "inference": InferenceSettings,
-    "compute": ComputeSettings,
-}
 
 
 @dataclass(frozen=True)
@@ -178,28 +155,22 @@ class TrainingSettings:
         self._check_folds()
         if self.resume and self.overwrite:
             raise InputError("resume and overwrite: a run is either gone on with or replaced.")
-        for name, choices in _CHOICES.items():
-            require_choice(name, getattr(self, name), choices)
-        if self.norm is not None:
-            require_choice("norm", self.norm, Norm)
 
     def _check_kinds(self) -> None:
-        """Numbers that are numbers, and settings that are settings; None only where it may be."""
-        for names, kind, words in ((_WHOLE, Integral, "a whole number"), (_REAL, Real, "a number")):
-            for name in names:
-                value = getattr(self, name)
-                unset = value is None and getattr(TrainingSettings, name) is None
-                if not unset and (isinstance(value, bool) or not isinstance(value, kind)):
-                    raise InputError(f"{name.replace('_', ' ')} {value!r}: must be {words}.")
-        for name in _FLAGS:
-            if not isinstance(getattr(self, name), bool):
-                words = f"{name.replace('_', ' ')} {getattr(self, name)!r}"
-                raise InputError(f"{words}: must be True or False.")
-        for name, settings in _PARTS.items():
-            value = getattr(self, name)
-            if not isinstance(value, settings):
-                none = " AugmentationSettings.none() is for none." if name == "augmentation" else ""
-                raise InputError(f"{name} {value!r}: must be {settings.__name__}.{none}")
+        """Values of the kinds and choices that the fields are annotated with."""
+        for item in fields(self):
+            name, value = item.name.replace("_", " "), getattr(self, item.name)
+            kind: Any = item.type
+            if type(None) in get_args(kind):
+                if value is None:
+                    continue
+                kind, _ = get_args(kind)
+            if get_origin(kind) is Literal:
+                require_choice(name, value, kind)
+                continue
+            wanted, words = _KINDS.get(kind, (kind, kind.__name__))
+            if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
+                raise InputError(f"{name} {value!r}: must be {words}.")
 
     def _check_sizes(self) -> None:
         """Numbers that are above 0, and a clip that float32 can divide by."""
