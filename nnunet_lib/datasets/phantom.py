@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from nnunet_lib.datasets.dataset import Dataset
 from nnunet_lib.datasets.nifti import write_label, write_volume
-from nnunet_lib.errors import InputError
+from nnunet_lib.errors import InputError, require_choice
 from nnunet_lib.files import (
     filling,
     is_empty_folder,
@@ -374,8 +374,7 @@ def _write_description(
 
 def _channel_names(modality: str, channels: int) -> tuple[str, ...]:
     """Names of the channels; InputError for a modality or number that there is not."""
-    if modality not in get_args(Modality):
-        raise InputError(f'There is no phantom of modality "{modality}"; choose mri or ct.')
+    require_choice("modality", modality, Modality)
     names = tuple(_CT if modality == "ct" else _MRI)
     if not 1 <= channels <= len(names):
         raise InputError(f"A phantom {modality} has 1 to {len(names)} channels, not {channels}.")

@@ -1,9 +1,9 @@
 """What a user may set about a benchmark: light to import, so that the command line can ask."""
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
-from nnunet_lib.errors import InputError
+from nnunet_lib.errors import InputError, require_choice
 from nnunet_lib.loading import Loader
 from nnunet_lib.model.compute import ComputeSettings
 
@@ -41,8 +41,7 @@ class BenchmarkSettings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
-        if self.mode not in get_args(BenchmarkMode):
-            raise InputError(f"mode {self.mode}: must be one of {get_args(BenchmarkMode)}.")
+        require_choice("mode", self.mode, BenchmarkMode)
         if self.mode == "loader" and self.compute != ComputeSettings():
             raise InputError(
                 "mode loader passes nothing through a network: leave out its settings."

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from nnunet_lib.errors import InputError
+from nnunet_lib.errors import InputError, require_choice
 
 BlendMode = Literal["gaussian", "constant"]
 
@@ -32,8 +32,7 @@ class InferenceSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < 1:
             raise InputError(f"overlap is {self.overlap}; give at least 0 and less than 1.")
-        if self.blend_mode not in ("gaussian", "constant"):
-            raise InputError(f"blend_mode is {self.blend_mode}; give gaussian or constant.")
+        require_choice("blend_mode", self.blend_mode, BlendMode)
         if self.window_batch_size < 1:
             raise InputError(f"window_batch_size is {self.window_batch_size}; give 1 or more.")
 

@@ -7,9 +7,9 @@ to do. TensorFlow and DALI are imported when a dataset is made, not before.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
-from nnunet_lib.errors import InputError
+from nnunet_lib.errors import require_choice
 from nnunet_lib.loading.cases import CaseFiles, check_cases, check_shard
 from nnunet_lib.loading.settings import LoaderSettings
 
@@ -89,8 +89,7 @@ def benchmark_batches(
 
 def _module(loader: Loader) -> Any:
     """The module whose functions make the datasets."""
-    if loader not in get_args(Loader):
-        raise InputError(f'There is no loader "{loader}"; choose dali or tf.')
+    require_choice("loader", loader, Loader)
     from nnunet_lib.loading import dali, twin  # here: SciPy takes time that --help has not
 
     return dali if loader == "dali" else twin

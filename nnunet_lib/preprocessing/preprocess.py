@@ -9,12 +9,12 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from nnunet_lib.datasets import Case, Dataset, read_label, read_volume
-from nnunet_lib.errors import InputError
+from nnunet_lib.errors import InputError, require_choice
 from nnunet_lib.files import read_json, replacing, write_json
 from nnunet_lib.parallel import run_all
 from nnunet_lib.planning import Fingerprint, Plan
@@ -153,8 +153,7 @@ def require_fit(plan: Plan, dataset: Dataset) -> None:
 
 
 def _cases(dataset: Dataset, mode: Mode) -> tuple[Case, ...]:
-    if mode not in get_args(Mode):
-        raise InputError(f"mode is {mode}; give one of {', '.join(get_args(Mode))}.")
+    require_choice("mode", mode, Mode)
     cases = dataset.test if mode == "test" else dataset.training
     if not cases:
         kind = "test" if mode == "test" else "training"

@@ -287,7 +287,7 @@ def test_a_phantom_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
     [
         ({"cases": 0}, "at least 1"),
         ({"seed": -1}, "at least 0"),
-        ({"modality": "pet"}, 'modality "pet"; choose mri or ct'),
+        ({"modality": "pet"}, "modality pet: must be one of mri, ct"),
         ({"channels": 0}, "1 to 4 channels, not 0"),
         ({"channels": 5}, "1 to 4 channels, not 5"),
         ({"modality": "ct", "channels": 2}, "1 to 1 channels, not 2"),

@@ -215,7 +215,7 @@ def test_a_case_smaller_than_the_patch_is_refused_before_any_work(
 
 
 def test_a_loader_that_there_is_not_is_refused(numbered_cases: list[CaseFiles]) -> None:
-    with pytest.raises(InputError, match='no loader "torch"; choose dali or tf'):
+    with pytest.raises(InputError, match="loader torch: must be one of dali, tf"):
         training_batches(numbered_cases, SETTINGS, loader="torch")
 
 
