@@ -10,9 +10,7 @@ import lazy_loader
 
 from nnunet_lib.course import sources as sources  # at once: it looks at the library's files
 
-# TensorFlow would greet every kernel with lines about the GPUs it did not find.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# It would also take a GPU's whole memory, and leave none to the processes that lessons start.
+# TensorFlow would take a GPU's whole memory, and leave none to the processes that lessons start.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
