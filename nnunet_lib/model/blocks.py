@@ -135,7 +135,7 @@ class Blocks:
         padding = "same" if max(strides) == 1 else "valid"
         if padding == "valid":
             inputs = self._pad(inputs, kernel, f"{name}_padding")
-        convolution = _layer("Conv", len(kernel))(
+        convolution = _convolution_layer(len(kernel))(
             filters,
             kernel,
             strides,
@@ -169,7 +169,7 @@ class Blocks:
 
         Each coarse voxel fills its own block of fine voxels, so no checkerboard can arise.
         """
-        transposed = _layer("Conv", len(strides), "Transpose")(
+        transposed = _convolution_layer(len(strides), "Transpose")(
             filters,
             strides,
             strides,
@@ -185,7 +185,7 @@ class Blocks:
 
     def head(self, inputs: tf.Tensor, classes: int, name: str) -> tf.Tensor:
         """1x1 convolution to logits, handed on in float32 whatever the compute precision is."""
-        convolution = _layer("Conv", inputs.shape.rank - 2)(
+        convolution = _convolution_layer(inputs.shape.rank - 2)(
             classes, 1, dtype=self.policy, name=f"{name}_convolution"
         )
         return tf.keras.layers.Activation("linear", dtype="float32", name=name)(convolution(inputs))
@@ -214,8 +214,8 @@ class Blocks:
         return inputs
 
 
-def _layer(kind: str, dimensions: int, suffix: str = "") -> type[tf.keras.layers.Layer]:
+def _convolution_layer(dimensions: int, suffix: str = "") -> type[tf.keras.layers.Layer]:
     """The layer for that many dimensions, such as Keras's Conv3DTranspose."""
-    if (kind, dimensions, suffix) == ("Conv", 3, ""):
+    if (dimensions, suffix) == (3, ""):
         return Conv3D
-    return getattr(tf.keras.layers, f"{kind}{dimensions}D{suffix}")
+    return getattr(tf.keras.layers, f"Conv{dimensions}D{suffix}")
