@@ -7,7 +7,7 @@ and no class's falls (Isensee et al. 2021, "postprocessing").
 Two voxels are connected if they share a face, an edge or a corner: 26 neighbours in 3D.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,12 +17,11 @@ from scipy import ndimage
 
 from nnunet_lib.errors import InputError
 from nnunet_lib.evaluation import class_means, dice
+from nnunet_lib.evaluation.statistics import CaseDice
 from nnunet_lib.files import read_json, write_json
 
 POSTPROCESSING = "postprocessing.json"
 """In a run folder: what cross-validation decided. Without the file, nothing is done."""
-
-CaseDice = Mapping[int, float | None]
 
 
 @dataclass(frozen=True)
@@ -116,13 +115,13 @@ def try_postprocessing(prediction: np.ndarray, truth: np.ndarray, classes: Seque
         truth: label map on the same grid.
         classes: the foreground classes, by value.
     """
+
+    def score(foreground: bool, kept: tuple[int, ...]) -> CaseDice:
+        labels = Postprocessing(foreground, kept).apply(prediction)
+        return {label: dice(labels, truth, label) for label in classes}
+
     every = tuple(classes)
-    ways = [Postprocessing(whole, each) for each in ((), every) for whole in (False, True)]
-    plain, foreground, alone, both = (
-        {label: dice(candidate, truth, label) for label in classes}
-        for candidate in (way.apply(prediction) for way in ways)
-    )
-    return Trial(plain, foreground, alone, both)
+    return Trial(score(False, ()), score(True, ()), score(False, every), score(True, every))
 
 
 def decide_postprocessing(trials: Iterable[Trial]) -> Postprocessing:

@@ -7,11 +7,10 @@ import numpy as np
 
 from nnunet_lib.distributed import ALONE, Ranks
 from nnunet_lib.evaluation import dice, mean_dice
+from nnunet_lib.evaluation.statistics import CaseDice
 from nnunet_lib.inference import InferenceSettings, predict_logits
 from nnunet_lib.model import Network
 from nnunet_lib.preprocessing import PreprocessedDataset
-
-CaseDice = dict[int, float | None]
 
 
 def validate_case(
@@ -49,22 +48,6 @@ def for_every_case(
     return {case: everybodys[case] for case in identifiers}
 
 
-def validate_cases(
-    network: Network,
-    data: PreprocessedDataset,
-    identifiers: Sequence[str],
-    settings: InferenceSettings,
-    ranks: Ranks = ALONE,
-) -> dict[str, CaseDice]:
-    """`validate_case` of every case, shared out over the ranks; every rank gets all of them."""
-
-    def score(case: str) -> list[tuple[int, float | None]]:
-        return list(validate_case(network, data, case, settings).items())
-
-    items = for_every_case(score, identifiers, ranks)
-    return {case: dict(pairs) for case, pairs in items.items()}
-
-
 def validate(
     network: Network,
     data: PreprocessedDataset,
@@ -72,5 +55,13 @@ def validate(
     settings: InferenceSettings,
     ranks: Ranks = ALONE,
 ) -> float | None:
-    """Mean Dice over classes of the mean over cases; None if no case has any foreground."""
-    return mean_dice(list(validate_cases(network, data, identifiers, settings, ranks).values()))
+    """Mean Dice over classes of the mean over cases; None if no case has any foreground.
+
+    The cases are shared out over the ranks, and each gets the mean of all.
+    """
+
+    def score(case: str) -> list[tuple[int, float | None]]:
+        return list(validate_case(network, data, case, settings).items())
+
+    scores = for_every_case(score, identifiers, ranks)
+    return mean_dice([dict(pairs) for pairs in scores.values()])
