@@ -182,7 +182,8 @@ class Plan:
         ]
         width = max(len(name) for name, _ in rows)
         lines = [f"{name:<{width}}  {value}" for name, value in rows]
-        return "\n".join([*lines, "", *self._stage_table(), "", *self._reason_list()])
+        reasons = [f"- {reason}" for reason in self.reasons]
+        return "\n".join([*lines, "", *self._stage_table(), "", *reasons])
 
     def _stage_table(self) -> list[str]:
         """One line a stage: what enters it, and how it is made."""
@@ -195,9 +196,6 @@ class Plan:
                 f"{stage:<6} {times(size):<16} {times(stride):<10} {times(kernel):<10} {filters}"
             )
         return lines
-
-    def _reason_list(self) -> list[str]:
-        return [f"- {reason}" for reason in self.reasons]
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain JSON values, with the format's version."""

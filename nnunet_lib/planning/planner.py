@@ -141,7 +141,7 @@ def make_plan(fingerprint: Fingerprint, settings: PlannerSettings | None = None)
         dataset_voxels=math.prod(median_shape) * len(fingerprint.shapes),
     )
     topology, patch_reason = _choose_topology(grid, fingerprint, settings)
-    batch_size, batch_reason = _small(*_batch_size(topology, grid, fingerprint, settings), settings)
+    batch_size, batch_reason = _batch_size(topology, grid, fingerprint, settings)
     normalisation = tuple(
         _normalisation(name, statistics, fingerprint.median_relative_size)
         for name, statistics in zip(fingerprint.channels, fingerprint.intensities, strict=True)
@@ -394,6 +394,17 @@ def _batch_size(
 ) -> tuple[int, str]:
     if settings.batch_size is not None:
         return settings.batch_size, "Batch size: as given."
+    batch_size, reason = _largest_batch(topology, grid, fingerprint, settings)
+    limit = SMALL_BATCH[settings.dimensions]
+    if settings.small_steps and batch_size > limit:
+        return limit, f"Batch size: {batch_size} would fit; kept small, for quick steps on a CPU."
+    return batch_size, reason
+
+
+def _largest_batch(
+    topology: Topology, grid: _Grid, fingerprint: Fingerprint, settings: PlannerSettings
+) -> tuple[int, str]:
+    """As many patches as memory and dataset allow."""
     estimate = _estimate(topology, len(fingerprint.labels), settings)
     by_memory = round(_budget(settings) / estimate)
     by_dataset = round(DATASET_SHARE * grid.dataset_voxels / math.prod(topology.patch_size))
@@ -402,14 +413,6 @@ def _batch_size(
     if by_memory <= by_dataset:
         return by_memory, f"Batch size: what {settings.memory_gigabytes:g} GB hold."
     return by_dataset, f"Batch size: at most {DATASET_SHARE:.0%} of the dataset's voxels."
-
-
-def _small(batch_size: int, reason: str, settings: PlannerSettings) -> tuple[int, str]:
-    """The batch size, kept small for a CPU if the settings say so."""
-    limit = SMALL_BATCH[settings.dimensions]
-    if not settings.small_steps or settings.batch_size is not None or batch_size <= limit:
-        return batch_size, reason
-    return limit, f"Batch size: {batch_size} would fit; kept small, for quick steps on a CPU."
 
 
 def is_ct(channel: str) -> bool:
