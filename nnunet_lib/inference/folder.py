@@ -9,17 +9,19 @@ from tqdm.auto import tqdm
 
 from nnunet_lib import distributed
 from nnunet_lib.datasets import (
+    ENDINGS,
     Case,
     Header,
+    file_ending,
     find_images,
     orientation_of,
     read_header,
     read_volume,
+    stem,
     write_label,
     write_probabilities,
 )
 from nnunet_lib.datasets.dataset import unlike_a_channel
-from nnunet_lib.datasets.nifti import ENDINGS
 from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError, require_choice
 from nnunet_lib.evaluation import PROBABILITIES
@@ -53,9 +55,8 @@ class _Task:
 
     @property
     def probabilities(self) -> Path:
-        name = self.labels.name
-        ending = next(ending for ending in ENDINGS if name.endswith(ending))
-        return self.labels.with_name(name.removesuffix(ending) + PROBABILITIES + ending)
+        name = stem(self.labels) + PROBABILITIES + file_ending(self.labels)
+        return self.labels.with_name(name)
 
 
 def predict(
