@@ -43,9 +43,11 @@ def filling(folder: Path, last: str) -> Iterator[Path]:
             os.replace(entry, folder / entry.name)
 
 
-def is_empty_folder(path: Path) -> bool:
-    """Whether there is a folder with nothing in it, but for what is hidden."""
-    return path.is_dir() and all(entry.name.startswith(".") for entry in path.iterdir())
+def is_free(path: Path) -> bool:
+    """Whether there is nothing, or a folder with nothing in it but what is hidden."""
+    if path.is_dir():
+        return all(entry.name.startswith(".") for entry in path.iterdir())
+    return not path.exists()
 
 
 def require_writable(path: Path) -> None:

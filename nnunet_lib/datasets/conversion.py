@@ -15,7 +15,7 @@ from nnunet_lib.datasets.findings import Finding, FindingError
 from nnunet_lib.datasets.nifti import ENDINGS, Header, grid_difference, read_header, stem
 from nnunet_lib.datasets.validation import validate
 from nnunet_lib.errors import InputError
-from nnunet_lib.files import filling, is_empty_folder, require_writable_folder, write_json
+from nnunet_lib.files import filling, is_free, require_writable_folder, write_json
 
 _COMPRESSED = ".nii.gz"
 
@@ -86,7 +86,7 @@ def _require_clear(suffixes: Sequence[str], labels: Sequence[str], output: Path)
         raise InputError("There is no label beside the background. Name at least one.")
     if len(set(labels)) < len(labels):
         raise InputError(f"The labels are {', '.join(labels)}. Give each a name of its own.")
-    if output.exists() and not is_empty_folder(output):
+    if not is_free(output):
         raise InputError(f"{output}: is there already. Name a folder that does not exist.")
     require_writable_folder(output)
 

@@ -23,13 +23,7 @@ from tqdm.auto import tqdm
 from nnunet_lib.datasets.dataset import Dataset
 from nnunet_lib.datasets.nifti import write_label, write_volume
 from nnunet_lib.errors import InputError, require_choice
-from nnunet_lib.files import (
-    filling,
-    is_empty_folder,
-    read_json,
-    require_writable_folder,
-    write_json,
-)
+from nnunet_lib.files import filling, is_free, read_json, require_writable_folder, write_json
 
 Modality = Literal["mri", "ct"]
 LABELS = ("background", "anterior", "posterior")
@@ -383,9 +377,7 @@ def _channel_names(modality: str, channels: int) -> tuple[str, ...]:
 
 def _is_there(output: Path, settings: dict[str, Any]) -> bool:
     """Whether this phantom is there already; InputError if something else is."""
-    if not output.exists():
-        return False
-    if is_empty_folder(output):
+    if is_free(output):
         return False
     source = output / "dataset.json"
     found = read_json(source) if source.is_file() else None

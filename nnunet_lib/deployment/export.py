@@ -15,13 +15,7 @@ import tensorflow as tf
 
 from nnunet_lib import __version__
 from nnunet_lib.errors import InputError
-from nnunet_lib.files import (
-    filling,
-    is_empty_folder,
-    replacing,
-    require_writable_folder,
-    write_json,
-)
+from nnunet_lib.files import filling, is_free, replacing, require_writable_folder, write_json
 from nnunet_lib.inference.components import NOTHING, Postprocessing
 from nnunet_lib.inference.settings import DEFAULTS
 from nnunet_lib.inference.windows import SIGMA
@@ -142,7 +136,7 @@ def _padding_value(scheme: Normalisation) -> float | None:
 
 def _require_free(output: Path, overwrite: bool) -> None:
     """Refuse to write over anything but, if that is wanted, an earlier export."""
-    if not output.exists() or is_empty_folder(output):
+    if is_free(output):
         require_writable_folder(output)
         return
     if not (output / _MARK).is_file():
@@ -157,7 +151,7 @@ def _require_free(output: Path, overwrite: bool) -> None:
 @contextmanager
 def _replacing_folder(path: Path) -> Iterator[Path]:
     """`files.replacing` for a folder: what is there steps aside at the last moment."""
-    if not path.exists() or is_empty_folder(path):
+    if is_free(path):
         with filling(path, last=_MARK) as temporary:
             yield temporary
         return
