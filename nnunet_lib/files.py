@@ -1,5 +1,6 @@
 """Files appear whole or not at all: write to a temporary neighbour, then rename."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -118,6 +119,11 @@ def read_json(path: Path) -> Any:
         raise InputError(
             f"{path}: is not valid JSON (line {error.lineno}: {error.msg}). Mend it there."
         ) from None
+
+
+def digest(value: Any) -> str:
+    """A hash of JSON values: equal ones have equal digests."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def as_tuples(value: Any) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.parity.ours import Row
-from nnunet_lib.planning.plan import times
+from nnunet_lib.datasets.nifti import times
 
 
 def section(values: Mapping[str, Any]) -> str:

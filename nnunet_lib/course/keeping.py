@@ -1,7 +1,5 @@
 """What lessons make once and keep, by the hash of everything that went into it."""
 
-import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -10,6 +8,7 @@ from typing import Any
 
 import nnunet_lib
 from nnunet_lib.errors import InputError
+from nnunet_lib.files import digest
 
 WORK_VARIABLE = "NNUNET_COURSE_WORK"
 
@@ -85,8 +84,3 @@ def kept(name: str, ingredients: Any, make: Callable[[Path], object]) -> Path:
             if not folder.is_dir():  # else another process was first
                 raise
     return folder
-
-
-def digest(value: Any) -> str:
-    """A hash of JSON values."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -146,6 +146,11 @@ def stem(path: Path) -> str:
     return path.name.removesuffix(file_ending(path))
 
 
+def times(sizes: Sequence[float]) -> str:
+    """Sizes as people write them: `40 x 56 x 40`."""
+    return " x ".join(f"{size:g}" for size in sizes)
+
+
 def read_header(path: Path | str) -> Header:
     """Read and check a header, without reading (or making room for) the voxels.
 
@@ -164,7 +169,7 @@ def read_header(path: Path | str) -> Header:
     affine = scale @ _affine(path, raw)  # (4, 4)
     spacing = tuple(float(size) * millimetres for size in raw["pixdim"][1:4])  # i, j, k
     if not all(math.isfinite(size) and size > 0 for size in spacing):
-        problem = f"has the impossible spacing {_times(spacing)} mm"
+        problem = f"has the impossible spacing {times(spacing)} mm"
         raise FindingError(path, problem, "Set the voxel size (pixdim) in its header")
     # An sform that aligns to another space, beside a qform, stretches voxels as it likes.
     if not (raw["qform_code"] > 0 and raw["sform_code"] > 1):
@@ -265,7 +270,7 @@ def grid_difference(one: Header, other: Header) -> str:
     `GRID_TOLERANCE` times the smallest spacing.
     """
     if one.shape != other.shape:
-        return f"shape {_times(one.shape)} against {_times(other.shape)} (z, y, x)"
+        return f"shape {times(one.shape)} against {times(other.shape)} (z, y, x)"
     corners = np.array([*product(*((0, size - 1) for size in one.shape[::-1]))])  # (8, 3) ijk
     points = np.c_[corners, np.ones(len(corners))].T  # (4, 8)
     distance = np.linalg.norm((one.affine - other.affine) @ points, axis=0).max()
@@ -317,7 +322,7 @@ def _sizes(path: Path, raw: Any) -> tuple[int, ...]:
         problem = f"has {dimensions} dimensions"
         raise FindingError(path, problem, "Store it in 3D, or in 4D with channels last")
     if min(sizes) < 1:
-        raise FindingError(path, f"has the impossible size {_times(sizes)}", _DAMAGED)
+        raise FindingError(path, f"has the impossible size {times(sizes)}", _DAMAGED)
     return sizes
 
 
@@ -334,7 +339,7 @@ def _check_data(path: Path, raw: Any, sizes: tuple[int, ...]) -> None:
     bound = _DEFLATE_BOUND if file_ending(path) == ".nii.gz" else 1
     on_disk = path.stat().st_size
     if math.prod(sizes) * data_type.itemsize > on_disk * bound:
-        problem = f"claims {_times(sizes)} voxels, more than its {on_disk} bytes can hold"
+        problem = f"claims {times(sizes)} voxels, more than its {on_disk} bytes can hold"
         raise FindingError(path, problem, _DAMAGED)
 
 
@@ -389,7 +394,7 @@ def _check_spacing(
     single = np.array(sizes[:3]) == 1
     if not np.all(single | (lowest <= spacing) & (spacing <= highest)):
         problem = (
-            f"has voxels of {_times(spacing)} mm by its pixdim, but of {_times(steps)} mm by its "
+            f"has voxels of {times(spacing)} mm by its pixdim, but of {times(steps)} mm by its "
             "affine (i, j, k)"
         )
         raise FindingError(path, problem, "Correct the pixdim, or the sform, in its header")
@@ -465,10 +470,6 @@ def _is_orthogonal(affine: np.ndarray) -> bool:
     """Whether the axes i, j, k stand at right angles in space."""
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     return np.allclose(axes.T @ axes, np.eye(3), atol=1e-4)
-
-
-def _times(sizes: Sequence[float]) -> str:
-    return " x ".join(f"{size:g}" for size in sizes)
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from nnunet_lib.datasets.nifti import times
 from nnunet_lib.deployment.published import SOURCE, Published
 from nnunet_lib.files import write_json
-from nnunet_lib.planning.plan import times
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from nnunet_lib.datasets.nifti import times
 from nnunet_lib.deployment.settings import BenchmarkSettings
 from nnunet_lib.errors import InputError
 from nnunet_lib.loading import CaseFiles
 from nnunet_lib.planning import Normalisation, Plan, divisors, stage_filters
-from nnunet_lib.planning.plan import times
 from nnunet_lib.planning.presets import find_preset, preset_topology
 
 PATCH = {2: (96, 80), 3: (64, 64, 64)}

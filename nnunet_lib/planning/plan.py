@@ -4,11 +4,12 @@ Taught in lesson 02. Prediction needs nothing else about the training data.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from nnunet_lib.datasets.nifti import times
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import as_tuples, read_json, write_json
 
@@ -227,8 +228,3 @@ class Plan:
             InputError: if the file is missing or is not a plan.
         """
         return cls.from_json(read_json(Path(path)), source=str(path))
-
-
-def times(values: Sequence[float]) -> str:
-    """Sizes as people write them: `40 x 56 x 40`."""
-    return " x ".join(f"{value:g}" for value in values)

@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_lib.datasets import Dataset, require_valid
+from nnunet_lib.datasets.nifti import times
 from nnunet_lib.errors import InputError
 from nnunet_lib.planning.fingerprint import (
     Fingerprint,
     IntensityStatistics,
     compute_fingerprint,
 )
-from nnunet_lib.planning.plan import Normalisation, Plan, times
+from nnunet_lib.planning.plan import Normalisation, Plan
 from nnunet_lib.planning.topology import (
     Topology,
     divisors,

@@ -4,8 +4,6 @@ Taught in lesson 02. A case's JSON file is written last and says what the case w
 so that a finished case is recognised and a half-written one is made again.
 """
 
-import hashlib
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ import numpy as np
 
 from nnunet_lib.datasets import Case, Dataset, read_label, read_volume
 from nnunet_lib.errors import InputError, require_choice
-from nnunet_lib.files import read_json, replacing, write_json
+from nnunet_lib.files import digest, read_json, replacing, write_json
 from nnunet_lib.parallel import run_all
 from nnunet_lib.planning import Fingerprint, Plan
 from nnunet_lib.preprocessing.case import PreprocessedCase, preprocess_case, require_known_labels
@@ -255,21 +253,17 @@ def preprocessing_key(plan: Plan, mode: Mode = "test") -> str:
     if mode == "training":
         names.append("patch_size")
     value = plan.to_json()
-    return _hash([PREPROCESSING_FORMAT, [value[name] for name in names]])
+    return digest([PREPROCESSING_FORMAT, [value[name] for name in names]])
 
 
 def _recipe(task: _CaseTask) -> dict[str, Any]:
     """What a case is made from; changes when a source file has another size or time."""
     files = [path.resolve() for path in _source_files(task)]
     facts = [[path.stat().st_size, path.stat().st_mtime_ns] for path in files if path.exists()]
-    sources = _hash([[str(path) for path in files], facts])
+    sources = digest([[str(path) for path in files], facts])
     return {"plan": preprocessing_key(task.plan, task.mode), "sources": sources}
 
 
 def _source_files(task: _CaseTask) -> list[Path]:
     label = [] if task.mode == "test" or task.case.label is None else [task.case.label]
     return [*task.case.images, *label]
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
