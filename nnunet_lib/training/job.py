@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from nnunet_lib.distributed import Ranks
-from nnunet_lib.errors import InputError, words_of
+from nnunet_lib.errors import InputError
 from nnunet_lib.files import read_json, write_json
 from nnunet_lib.inference import CROSS_VALIDATION, FOLD, POSTPROCESSING, runs_of
 from nnunet_lib.loading import CaseFiles, Fold, LoaderSettings, check_training, split_folds
@@ -68,10 +68,13 @@ def open_job(
             loaded.
     """
     job = _decide(preprocessed, run, settings, ranks)
-    checkpoint, refusal = _open_folder(job) if ranks.is_first else (None, None)
-    refusal = ranks.agree(refusal)
-    if refusal is not None:
-        raise InputError(refusal)
+    checkpoint: Checkpoint | None = None
+
+    def open_folder() -> None:
+        nonlocal checkpoint
+        checkpoint = _open_folder(job)
+
+    ranks.gather_done(open_folder if ranks.is_first else lambda: None)
     return job, checkpoint
 
 
@@ -140,41 +143,39 @@ def _loader_settings(plan: Plan, settings: TrainingSettings) -> LoaderSettings:
     )
 
 
-def _open_folder(job: Job) -> tuple[Checkpoint | None, str | None]:
-    """The checkpoint to go on from, or what is wrong; only the first rank looks and writes."""
-    try:
-        _require_no_scores_of(job.run)
-        checkpoint = _checkpoint_of(job) if job.settings.resume else None
-        if not job.settings.resume:
-            _clear(job.run, job.settings.overwrite)
-        _describe(job)
-    except (InputError, OSError) as error:
-        return None, words_of(error)
-    return checkpoint, None
+def _open_folder(job: Job) -> Checkpoint | None:
+    """The checkpoint to go on from, if there is one; only the first rank looks and writes."""
+    _require_no_scores_of(job.run)
+    checkpoint = _checkpoint_of(job) if job.settings.resume else None
+    if not job.settings.resume:
+        _clear(job.run, job.settings.overwrite)
+    _describe(job)
+    return checkpoint
 
 
 def _checkpoint_of(job: Job) -> Checkpoint | None:
     """The checkpoint that a resumed run goes on from, None where there is none yet."""
     _require_no_cross_validation(job.run)
     checkpoint = load_last(job.run, job.plan, job.settings)
-    _require_same_fold(job, checkpoint)
-    if checkpoint is None and not _holds_run(job.run):
+    if checkpoint is not None:
+        _require_same_fold(job)
+    elif not _holds_run(job.run):
         _require_own(job.run)
     return checkpoint
 
 
 def _clear(run: Path, overwrite: bool) -> None:
     """Make room for a new run."""
-    if not _is_used(run):
-        if not overwrite:
-            _require_own(run)
-        return
-    if not overwrite:
+    used = _is_used(run)
+    if used and not overwrite:
         raise InputError(
             f"{run}: holds a training run already. Name another folder, or add --resume to go "
             "on with it, or --overwrite to replace it."
         )
-    _remove(run)
+    if used:
+        _remove(run)
+    elif not overwrite:
+        _require_own(run)
 
 
 def _require_own(folder: Path) -> None:
@@ -230,10 +231,8 @@ def _require_no_scores_of(run: Path) -> None:
         )
 
 
-def _require_same_fold(job: Job, checkpoint: Checkpoint | None) -> None:
+def _require_same_fold(job: Job) -> None:
     """Cases may have been added or removed since the run began: then it would be another run."""
-    if checkpoint is None:
-        return
     before = read_json(job.run / FOLD)
     if before != {name: list(cases) for name, cases in asdict(job.fold).items()}:
         raise InputError(
