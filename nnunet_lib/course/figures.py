@@ -183,22 +183,20 @@ def planes_figure(
 def comparison_figure(
     cases: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray, Sequence[float]]],
     labels: Sequence[str],
-    plane: str = "axial",
 ) -> Figure:
     """One row a case: the scan, the truth on it, the prediction on it.
 
     Args:
         cases: (title, image, truth, prediction, spacing) each; arrays (z, y, x), spacing in
-            millimetres. All three panels show the slice with the most true foreground.
+            millimetres. All three panels show the axial slice with the most true foreground.
         labels: the name of each label value.
-        plane: as in `draw_slice`.
     """
     figure, axes = new_figure(len(cases), 3, (3.4, 3.7))
     for row, (title, image, truth, prediction, spacing) in zip(axes, cases, strict=True):
-        index = busiest_slice(truth, PLANES[plane][0])
+        index = busiest_slice(truth, PLANES["axial"][0])
         overlays = ((title, None), ("truth", truth), ("prediction", prediction))
         for panel, (name, overlay) in zip(row, overlays, strict=True):
-            draw_slice(panel, image, spacing, overlay, plane, index)
+            draw_slice(panel, image, spacing, overlay, index=index)
             panel.set_title(name)
     add_legend(figure, labels)
     return figure

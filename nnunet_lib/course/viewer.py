@@ -152,8 +152,8 @@ def montage_figure(scan: Scan, view: View) -> Figure:
     return figure
 
 
-def montage_slices(scan: Scan, plane: str, number: int = MONTAGE_COLUMNS) -> list[int]:
-    """At most `number` slices, evenly spread from the first to the last that has a structure.
+def montage_slices(scan: Scan, plane: str) -> list[int]:
+    """At most `MONTAGE_COLUMNS` slices, evenly spread over those that have a structure.
 
     Without structures they spread over the whole scan.
     """
@@ -163,7 +163,7 @@ def montage_slices(scan: Scan, plane: str, number: int = MONTAGE_COLUMNS) -> lis
         others = tuple(axis for axis in range(3) if axis != across)
         held = np.flatnonzero(structures.any(axis=others))
         first, last = int(held[0]), int(held[-1])
-    return np.unique(np.linspace(first, last, number).round().astype(int)).tolist()
+    return np.unique(np.linspace(first, last, MONTAGE_COLUMNS).round().astype(int)).tolist()
 
 
 def _draw(panel: Any, scan: Scan, view: View, label: np.ndarray | None) -> None:

@@ -90,15 +90,14 @@ class Diagnosis:
         return "\n".join([*lines, "", verdict])
 
 
-def diagnose(folder: Path = Path(), time_limit: float = TIME_LIMIT) -> Diagnosis:
+def diagnose(folder: Path = Path()) -> Diagnosis:
     """Try everything that the library stands on.
 
     Args:
         folder: where data/ and build/ are or will be.
-        time_limit: seconds for each process that tries something.
     """
     with ThreadPoolExecutor(len(_TOGETHER)) as pool:
-        asked = [pool.submit(ask, names, time_limit) for names in _TOGETHER]
+        asked = [pool.submit(ask, names, TIME_LIMIT) for names in _TOGETHER]
         answers = {name: answer for one in asked for name, answer in one.result().items()}
     driver = _read_driver()
     return Diagnosis(

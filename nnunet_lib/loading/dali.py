@@ -32,9 +32,9 @@ _PATCHES_AT_ONCE = 16
 def training_batches(
     cases: Sequence[CaseFiles],
     settings: LoaderSettings,
-    epoch: int = 0,
-    shard_id: int = 0,
-    number_of_shards: int = 1,
+    epoch: int,
+    shard_id: int,
+    number_of_shards: int,
 ) -> tf.data.Dataset:
     """As `nnunet_lib.loading.training_batches`: a DALIDataset."""
     channels = check_cases(cases, settings.crop_size)

@@ -67,9 +67,9 @@ atexit.register(_CALLS.wait_for_the_last)
 def training_batches(
     cases: Sequence[CaseFiles],
     settings: LoaderSettings,
-    epoch: int = 0,
-    shard_id: int = 0,
-    number_of_shards: int = 1,
+    epoch: int,
+    shard_id: int,
+    number_of_shards: int,
 ) -> tf.data.Dataset:
     """As `nnunet_lib.loading.training_batches`.
 

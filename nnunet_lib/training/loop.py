@@ -101,12 +101,12 @@ def learning_rate_at(settings: TrainingSettings, progress: float, size: int = 1)
     return settings.base_learning_rate * factor
 
 
-def validation_seconds(cases: int, seconds_a_case: float, size: int = 1) -> float:
+def validation_seconds(cases: int, seconds_a_case: float, size: int) -> float:
     """How long `size` ranks need for a validation: they predict a case each, at the same time."""
     return math.ceil(cases / size) * seconds_a_case
 
 
-def affordable_cases(seconds: float, seconds_a_case: float, size: int = 1) -> int:
+def affordable_cases(seconds: float, seconds_a_case: float, size: int) -> int:
     """How many cases `size` ranks can validate in that time; at least one each."""
     return size * max(1, int(seconds / seconds_a_case))
 

@@ -64,14 +64,11 @@ def soft_dice(logits: tf.Tensor, labels: tf.Tensor, include_background: bool = F
 
 
 def segmentation_loss(
-    logits: tf.Tensor,
-    labels: tf.Tensor,
-    settings: LossSettings | None = None,
-    ranks: Ranks = ALONE,
+    logits: tf.Tensor, labels: tf.Tensor, settings: LossSettings | None = None
 ) -> tf.Tensor:
     """(cross-entropy or focal loss + 1 - soft Dice) / 2 for one head: a scalar."""
     whole = (1,) * (len(logits.shape) - 2)
-    return deep_supervision_loss([logits], labels, [whole], settings, ranks)
+    return deep_supervision_loss([logits], labels, [whole], settings)
 
 
 def deep_supervision_weights(heads: int) -> tuple[float, ...]:

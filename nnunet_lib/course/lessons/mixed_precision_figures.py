@@ -111,16 +111,16 @@ def losses_figure(single: Sequence[float], half: Sequence[float]) -> Figure:
     return figure
 
 
-def published_figure(entries: Sequence[Throughput] = PUBLISHED) -> Figure:
+def published_figure() -> Figure:
     """Published images a second, with mixed precision and without, a pair of bars an entry."""
     figure, axes = new_figure(1, 1, (7.2, 3.4))
     panel = axes[0, 0]
-    places = np.arange(len(entries))
-    names = [f"{entry.gpu}\nbatch {entry.batch}" for entry in entries]
-    single, mixed = [entry.single for entry in entries], [entry.mixed for entry in entries]
+    places = np.arange(len(PUBLISHED))
+    names = [f"{entry.gpu}\nbatch {entry.batch}" for entry in PUBLISHED]
+    single, mixed = [entry.single for entry in PUBLISHED], [entry.mixed for entry in PUBLISHED]
     panel.bar(places - 0.2, single, 0.4, color=ORANGE, label="TF32 (A100), float32 (V100)")
     bars = panel.bar(places + 0.2, mixed, 0.4, color=BLUE, hatch="//", label="mixed, float16")
-    panel.bar_label(bars, [f"× {entry.gain:.1f}" for entry in entries])
+    panel.bar_label(bars, [f"× {entry.gain:.1f}" for entry in PUBLISHED])
     panel.set(xticks=places, xticklabels=names, ylabel="images a second", ylim=(0, 40))
     panel.legend()
     return figure

@@ -13,7 +13,6 @@ from nnunet_lib.course.lessons.multi_gpu import (
     PUBLISHED,
     PUBLISHED_GPUS,
     Cost,
-    Published,
     Ring,
     ring_all_reduce,
     speed_up,
@@ -126,12 +125,11 @@ def times_figure(measured: Mapping[int, Mapping[int, float]], costs: Mapping[int
     return figure
 
 
-def scaling_figure(here: Mapping[str, float], entries: Sequence[Published] = PUBLISHED) -> Figure:
+def scaling_figure(here: Mapping[str, float]) -> Figure:
     """The speed-up of eight ranks against the duration of a training step.
 
-    Args:
-        here: names of curves, and the seconds that exchanging gradients adds to a step.
-        entries: published throughputs, drawn as points.
+    Published throughputs are drawn as points, and `here` as curves: their names, and the seconds
+    that exchanging gradients adds to a step.
     """
     figure, axes = new_figure(1, 1, (7.0, 4.0))
     panel = axes[0, 0]
@@ -139,9 +137,9 @@ def scaling_figure(here: Mapping[str, float], entries: Sequence[Published] = PUB
     for (name, exchange), colour, style in zip(here.items(), _COLOURS, ("-", "--"), strict=False):
         values = [speed_up(PUBLISHED_GPUS, step, exchange) for step in steps]
         panel.semilogx(1e3 * steps, values, style, color=colour, label=name)
-    times = [1e3 * each.step for each in entries]
-    panel.plot(times, [e.scaling for e in entries], "ko", label="published throughputs")
-    column = [e.weak_scaling for e in entries]
+    times = [1e3 * each.step for each in PUBLISHED]
+    panel.plot(times, [e.scaling for e in PUBLISHED], "ko", label="published throughputs")
+    column = [e.weak_scaling for e in PUBLISHED]
     panel.plot(times, column, "kD", fillstyle="none", label='published column "weak scaling"')
     panel.set(xlabel="training step of one rank in milliseconds", ylabel="speed-up of 8")
     panel.set(ylim=(0, 8.4))

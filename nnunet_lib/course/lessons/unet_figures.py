@@ -21,12 +21,12 @@ _OUTER, _INNER = 3.9, 2.1  # where the arms of the U are at its top and at its b
 _TEXT_COLUMN, _HEAD_COLUMN = -8.1, 6.75
 
 
-def architecture_figure(plan: Plan, deep_supervision: bool = True) -> Figure:
+def architecture_figure(plan: Plan) -> Figure:
     """Draw the U-Net of a plan: levels, grids, channels, skips, bottleneck and heads.
 
     A box is as wide as its grid has voxels, on a logarithmic scale.
     """
-    drawing = _Drawing.of(plan, number_of_heads(plan, deep_supervision))
+    drawing = _Drawing.of(plan)
     figure = Figure(figsize=(_WIDTH, _ROW * (len(plan.filters) + 0.6)), layout="constrained")
     axes = figure.subplots()
     drawing.draw(axes)
@@ -35,9 +35,9 @@ def architecture_figure(plan: Plan, deep_supervision: bool = True) -> Figure:
     return figure
 
 
-def architecture_text(plan: Plan, deep_supervision: bool = True) -> str:
+def architecture_text(plan: Plan) -> str:
     """The same in words: the alt text of `architecture_figure`."""
-    drawing = _Drawing.of(plan, number_of_heads(plan, deep_supervision))
+    drawing = _Drawing.of(plan)
     levels = [
         f"level {level}: {by(grid)} voxels, {filters} channels"
         for level, (grid, filters) in enumerate(zip(drawing.grids, plan.filters, strict=True))
@@ -64,13 +64,13 @@ class _Drawing:
     grids: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, plan: Plan, heads: int) -> "_Drawing":
+    def of(cls, plan: Plan) -> "_Drawing":
         spans = head_strides(plan, len(plan.strides))
         grids = (
             tuple(size // step for size, step in zip(plan.patch_size, span, strict=True))
             for span in spans
         )
-        return cls(plan, heads, tuple(grids))
+        return cls(plan, number_of_heads(plan, deep_supervision=True), tuple(grids))
 
     @property
     def bottom(self) -> int:

@@ -190,9 +190,9 @@ def small_network(plan: Plan = SMALL_PLAN, seed: int = 0) -> tf.keras.Model:
     return build_unet(plan)
 
 
-def middle_patches(scans: Iterable[np.ndarray], plan: Plan = SMALL_PLAN) -> np.ndarray:
+def middle_patches(scans: Iterable[np.ndarray]) -> np.ndarray:
     """The middle of each scan (z, y, x), z-scored: (n, *patch, 1)."""
-    return np.concatenate([middle_patch(scan, plan) for scan in scans])
+    return np.concatenate([middle_patch(scan, SMALL_PLAN) for scan in scans])
 
 
 def patches_of(plan: Plan, number: int, seed: int = 0) -> np.ndarray:
