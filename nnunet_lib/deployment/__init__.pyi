@@ -4,6 +4,5 @@ from .doctor import Diagnosis as Diagnosis
 from .doctor import diagnose as diagnose
 from .export import export as export
 from .published import Published as Published
-from .published import find_published as find_published
 from .report import BenchmarkReport as BenchmarkReport
 from .settings import BenchmarkSettings as BenchmarkSettings

@@ -1,7 +1,7 @@
 """Scores: Dice, volumes, surface distances, their means and intervals. Needs no TensorFlow."""
 
 from nnunet_lib.evaluation.folder import PROBABILITIES, evaluate_folder, predicted_cases
-from nnunet_lib.evaluation.overlap import EmptyAs, Overlap, dice, dice_of, overlap_of
+from nnunet_lib.evaluation.overlap import EmptyAs, Overlap, dice
 from nnunet_lib.evaluation.report import (
     CaseScores,
     ClassScore,
@@ -27,10 +27,8 @@ __all__ = [
     "class_means",
     "confidence_interval",
     "dice",
-    "dice_of",
     "evaluate_folder",
     "mean_dice",
-    "overlap_of",
     "predicted_cases",
     "surface_scores",
 ]

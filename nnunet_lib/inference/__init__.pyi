@@ -23,12 +23,8 @@ from .restoration import restore_mean as restore_mean
 from .restoration import restore_probabilities as restore_probabilities
 from .settings import BlendMode as BlendMode
 from .settings import InferenceSettings as InferenceSettings
-from .test_time_augmentation import flip_combinations as flip_combinations
-from .test_time_augmentation import with_flips as with_flips
 from .windows import Network as Network
 from .windows import blend_weights as blend_weights
-from .windows import pad_to_patch as pad_to_patch
 from .windows import sliding_window as sliding_window
-from .windows import weight_sums as weight_sums
 from .windows import window_starts as window_starts
 from .windows import windows_of as windows_of

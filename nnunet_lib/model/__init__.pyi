@@ -9,7 +9,6 @@ from .checkpoint import find_checkpoint as find_checkpoint
 from .checkpoint import load_checkpoint as load_checkpoint
 from .checkpoint import save_checkpoint as save_checkpoint
 from .checkpoint import variable_arrays as variable_arrays
-from .compute import DEFAULT_COMPUTE as DEFAULT_COMPUTE
 from .compute import ComputeSettings as ComputeSettings
 from .compute import Precision as Precision
 from .compute import prepare as prepare

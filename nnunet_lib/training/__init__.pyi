@@ -8,7 +8,6 @@ from .loop import train as train
 from .losses import cross_entropy as cross_entropy
 from .losses import deep_supervision_loss as deep_supervision_loss
 from .losses import deep_supervision_weights as deep_supervision_weights
-from .losses import dice_of_sums as dice_of_sums
 from .losses import focal_loss as focal_loss
 from .losses import segmentation_loss as segmentation_loss
 from .losses import soft_dice as soft_dice
