@@ -84,8 +84,6 @@ def _require_clear(suffixes: Sequence[str], labels: Sequence[str], output: Path)
         )
     if not labels:
         raise InputError("There is no label beside the background. Name at least one.")
-    if len(set(labels)) < len(labels):
-        raise InputError(f"The labels are {', '.join(labels)}. Give each a name of its own.")
     if not is_free(output):
         raise InputError(f"{output}: is there already. Name a folder that does not exist.")
     require_writable_folder(output)

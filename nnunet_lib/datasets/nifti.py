@@ -303,15 +303,20 @@ def _raw_header(path: Path) -> Any:
     """The header as it is in the file: nibabel's own reading would mend a zero spacing."""
 
     def read(stream: IO[bytes]) -> Any:
-        start = stream.read(4)
-        sizes = {int.from_bytes(start, "little"), int.from_bytes(start, "big")}
-        stream.seek(0)
-        if sizes & {348, 540} and len(start) == 4:
-            header_class: Any = nib.Nifti2Header if 540 in sizes else nib.Nifti1Header
-            return header_class.from_fileobj(stream, check=False)
-        raise ValueError("the first bytes are not a NIfTI header's")
+        header_class: Any = nib.Nifti2Header if _is_second_version(stream) else nib.Nifti1Header
+        return header_class.from_fileobj(stream, check=False)
 
     return _reading(path, read)
+
+
+def _is_second_version(stream: IO[bytes]) -> bool:
+    """Whether a file is NIfTI-2 or NIfTI-1: it begins with its header's size, in any byte order."""
+    start = stream.read(4)
+    stream.seek(0)
+    sizes = {int.from_bytes(start, "little"), int.from_bytes(start, "big")} & {348, 540}
+    if len(start) < 4 or not sizes:
+        raise ValueError("the first bytes are not a NIfTI header's")
+    return 540 in sizes
 
 
 def _sizes(path: Path, raw: Any) -> tuple[int, ...]:
@@ -404,9 +409,7 @@ def _voxels(path: Path) -> np.ndarray:
     """The voxels in the file's order (i, j, k[, channel]), scaled as the header says."""
 
     def read(stream: IO[bytes]) -> np.ndarray:
-        second = int.from_bytes(stream.read(4), "little") in (540, 0x1C020000)
-        stream.seek(0)
-        image_class: Any = nib.Nifti2Image if second else nib.Nifti1Image
+        image_class: Any = nib.Nifti2Image if _is_second_version(stream) else nib.Nifti1Image
         array = np.array(image_class.from_stream(stream).dataobj)
         stream.read(1)  # at the end of the data, gzip compares its checksum
         return array
