@@ -48,7 +48,8 @@ class Postprocessing:
 
     def describe(self, labels: Sequence[str]) -> str:
         """What it does, in words; `labels` are the names of the classes, background first."""
-        parts = ["all foreground"] * self.foreground + [labels[label] for label in self.classes]
+        parts = ["all foreground"] if self.foreground else []
+        parts += [labels[label] for label in self.classes]
         return f"only the largest component of {', then of '.join(parts)} is kept"
 
     def save(self, run: Path) -> None:

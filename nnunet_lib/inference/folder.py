@@ -263,9 +263,10 @@ def _wrong_channels(case: Case, headers: Sequence[Header], plan: Plan) -> str:
 
 
 def _turned(images: Sequence[str]) -> str:
+    more = f" and {len(images) - 3} more" if len(images) > 3 else ""
     return (
         "Mind: in another orientation than a network's training are stored "
-        f"{', '.join(images[:3])}{f' and {len(images) - 3} more' * (len(images) > 3)}. "
+        f"{', '.join(images[:3])}{more}. "
         "The network sees them turned or mirrored, and may take left for right. Bring them into "
         "the training's orientation first: data/README.md says how."
     )

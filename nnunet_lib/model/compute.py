@@ -95,8 +95,9 @@ def is_cpu() -> bool:
 def _weaknesses(compute: ComputeSettings, capabilities: dict[str, tuple[int, int]]) -> list[str]:
     """What is slow on these GPUs, named with their compute capability, or on a CPU if none."""
     if not capabilities:
-        slow_float16 = compute.precision == "float16" and not compute.xla
-        return [SLOW_XLA] * compute.xla + [SLOW_FLOAT16] * slow_float16
+        if compute.xla:
+            return [SLOW_XLA]
+        return [SLOW_FLOAT16] if compute.precision == "float16" else []
     needed = {"float16": FLOAT16_NEEDS, "bfloat16": BFLOAT16_NEEDS}.get(compute.precision, (0, 0))
     return [
         f"{name} has compute capability {found[0]}.{found[1]}: {compute.precision} gains speed "

@@ -164,8 +164,7 @@ def _differences(got: Any, wanted: Any, tolerance: Tolerance, place: str) -> Ite
     elif isinstance(wanted, dict) and isinstance(got, dict):
         yield f"the result{place} {_key_differences(got, wanted)}"
     elif not _equal(got, wanted, tolerance):
-        where = f"result{place} is " if place else "the result is "
-        yield f"{where}{describe(got)}, where {describe(wanted)} is right"
+        yield f"the result{place} is {describe(got)}, where {describe(wanted)} is right"
 
 
 def _key_differences(got: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
