@@ -115,7 +115,7 @@ class Header:
     channels: int
     affine: np.ndarray
     spacing: tuple[float, float, float]
-    placement: Placement | None = None
+    placement: Placement
 
 
 def orientation_of(affine: np.ndarray) -> str:

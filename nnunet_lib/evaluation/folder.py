@@ -185,7 +185,7 @@ def _own_axes(header: Header) -> np.ndarray:
     it likes. The spacing is then the qform's.
     """
     said = header.placement
-    if said and said.qform is not None and said.sform_code > 1:
+    if said.qform is not None and said.sform_code > 1:
         return said.qform[:3, :3]
     return header.affine[:3, :3]
 
