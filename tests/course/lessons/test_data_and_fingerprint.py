@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nnunet_lib.course.lessons import data_and_fingerprint as lesson
-from nnunet_lib.course.lessons import figures_data
+from nnunet_lib.course.lessons import data_and_fingerprint_figures as figures
 from nnunet_lib.datasets import Dataset, nifti, read_label, read_volume, validation, write_label
 from nnunet_lib.errors import InputError
 from nnunet_lib.planning import compute_fingerprint
@@ -254,7 +254,7 @@ def names_in(figure):
 def test_figures_draw_millimetres_and_mark_the_point(dataset, tmp_path):
     volume = read_volume([image_of(dataset, 0)])
     label = read_label(dataset.training[0].label)
-    squashed = figures_data.squashed_figure(
+    squashed = figures.squashed_figure(
         volume.array[..., 0], label.array, volume.spacing, dataset.labels
     )
     in_voxels, in_mm = squashed.axes[:2]
@@ -262,17 +262,17 @@ def test_figures_draw_millimetres_and_mark_the_point(dataset, tmp_path):
     assert in_voxels.get_ylim()[1] == volume.array.shape[0]
     assert in_mm.get_ylim()[1] == pytest.approx(volume.array.shape[0] * volume.spacing[0])
     point = lesson.place_of(volume.affine, (9, 17, 21))
-    (panel,) = figures_data.orientation_figure([volume], point).axes
+    (panel,) = figures.orientation_figure([volume], point).axes
     (x,), (y,) = panel.lines[0].get_data()
     assert (x, y) == pytest.approx((21.5 * volume.spacing[2], 17.5 * volume.spacing[1]))
 
 
 def test_cases_are_drawn_on_a_logarithmic_axis_unless_they_go_below_zero(dataset):
     facts = [lesson.case_facts(case, dataset.labels) for case in dataset.training]
-    assert figures_data.cases_figure(facts).axes[1].get_yscale() == "log"
+    assert figures.cases_figure(facts).axes[1].get_yscale() == "log"
     empty = replace(facts[0], foreground=(math.nan,) * 3)
-    right = figures_data.cases_figure([empty, *facts]).axes[1]
+    right = figures.cases_figure([empty, *facts]).axes[1]
     assert right.get_yscale() == "log"
     assert np.isnan(right.lines[0].get_ydata()[0])  # not drawn
     cold = [replace(item, foreground=(-50.0, 0.0, 60.0)) for item in facts]
-    assert figures_data.cases_figure(cold).axes[1].get_yscale() == "linear"
+    assert figures.cases_figure(cold).axes[1].get_yscale() == "linear"

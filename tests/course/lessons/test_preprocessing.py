@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nnunet_lib.course.lessons import figures_preprocessing as figures
 from nnunet_lib.course.lessons import preprocessing as lesson
+from nnunet_lib.course.lessons import preprocessing_figures as figures
 from nnunet_lib.datasets import Dataset, Volume, read_label, read_volume
 from nnunet_lib.planning import Normalisation, plan_dataset, planner, topology
 from nnunet_lib.preprocessing import case as preprocessing_case
