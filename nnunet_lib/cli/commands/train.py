@@ -8,7 +8,7 @@ from nnunet_lib.cli.options import ALL_FOLDS, add_options, add_path, add_setting
 from nnunet_lib.errors import InputError
 
 if TYPE_CHECKING:
-    from nnunet_lib.training import TrainingSettings
+    from nnunet_lib.training import TrainingResult, TrainingSettings
 
 _TRAINING_FLAGS = (
     "--fold",
@@ -76,38 +76,43 @@ def _refuse_unread(settings: "TrainingSettings", defaults: "TrainingSettings") -
         raise InputError("--no-augment leaves patches alone. Leave out the probabilities, or it.")
 
 
-def _run(arguments: Arguments) -> None:
-    from nnunet_lib.distributed import join
-    from nnunet_lib.preprocessing import PreprocessedDataset
-    from nnunet_lib.training import TrainingSettings, cross_validate, train
+def _settings(arguments: Arguments) -> "TrainingSettings":
+    from nnunet_lib.training import TrainingSettings
 
     defaults = TrainingSettings()
-    all_folds = arguments.fold == ALL_FOLDS
     settings = settings_from(
         arguments,
         defaults,
         loss=settings_from(arguments, defaults.loss),
-        fold=0 if all_folds else arguments.fold,
+        fold=0 if arguments.fold == ALL_FOLDS else arguments.fold,
         augmentation=settings_from(arguments, defaults.augmentation),
         inference=settings_from(arguments, defaults.inference),
         compute=settings_from(arguments, defaults.compute),
     )
     _refuse_unread(settings, defaults)
-    preprocessed = PreprocessedDataset.open(arguments.data, arguments.dimensions)
-    if all_folds:
-        scores = cross_validate(preprocessed, arguments.results, settings)
-        if join().is_first:
-            print(scores.describe())
-        return
-    result = train(preprocessed, arguments.results, settings)
-    if not join().is_first:
-        return
+    return settings
+
+
+def _in_a_line(result: "TrainingResult") -> str:
     last = result.history[-1]
     score = "none" if last.validation_dice is None else f"{last.validation_dice:.4f}"
-    print(
-        f"{last.step} steps in {last.seconds / 60:.1f} minutes, "
-        f"validation Dice {score}: {result.run}"
-    )
+    minutes = last.seconds / 60
+    return f"{last.step} steps in {minutes:.1f} minutes, validation Dice {score}: {result.run}"
+
+
+def _run(arguments: Arguments) -> None:
+    from nnunet_lib.distributed import join
+    from nnunet_lib.preprocessing import PreprocessedDataset
+    from nnunet_lib.training import cross_validate, train
+
+    settings = _settings(arguments)
+    preprocessed = PreprocessedDataset.open(arguments.data, arguments.dimensions)
+    if arguments.fold == ALL_FOLDS:
+        found = cross_validate(preprocessed, arguments.results, settings).describe()
+    else:
+        found = _in_a_line(train(preprocessed, arguments.results, settings))
+    if join().is_first:
+        print(found)
 
 
 COMMAND = Command("train", "train one fold, or all", _options, _run)
