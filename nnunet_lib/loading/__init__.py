@@ -10,7 +10,7 @@ from nnunet_lib.loading.batches import (
     training_batches,
 )
 from nnunet_lib.loading.cases import CaseFiles
-from nnunet_lib.loading.folds import Fold, split_folds
+from nnunet_lib.loading.folds import Fold, load_folds, save_folds, split_folds
 from nnunet_lib.loading.settings import AugmentationSettings, LoaderSettings
 
 __all__ = [
@@ -21,6 +21,8 @@ __all__ = [
     "LoaderSettings",
     "benchmark_batches",
     "check_training",
+    "load_folds",
+    "save_folds",
     "split_folds",
     "training_batches",
 ]

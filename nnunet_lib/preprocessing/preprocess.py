@@ -62,6 +62,11 @@ class PreprocessedDataset:
         dataset._require_finished()
         return dataset
 
+    @property
+    def splits_path(self) -> Path:
+        """Where training looks for folds of the user's own, 2D and 3D alike."""
+        return self.folder.parents[1] / "splits_final.json"
+
     def image_path(self, identifier: str) -> Path:
         """The .npy file of an image (a, b, c, channel) float32, plan order."""
         return self.folder / f"{identifier}_image.npy"

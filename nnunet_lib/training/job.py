@@ -10,7 +10,14 @@ from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import read_json, write_json
 from nnunet_lib.inference import CROSS_VALIDATION, FOLD, POSTPROCESSING, runs_of
-from nnunet_lib.loading import CaseFiles, Fold, LoaderSettings, check_training, split_folds
+from nnunet_lib.loading import (
+    CaseFiles,
+    Fold,
+    LoaderSettings,
+    check_training,
+    load_folds,
+    split_folds,
+)
 from nnunet_lib.loading.cases import check_cases
 from nnunet_lib.model import BEST, LAST, Checkpoint
 from nnunet_lib.planning import Plan
@@ -84,11 +91,35 @@ def _decide(
     """What a run is, once it is sure that its cases can be loaded; nothing is written yet."""
     plan = plan_of(preprocessed.plan, settings)
     loader = _loader_settings(plan, settings)
-    folds = split_folds(preprocessed.identifiers, settings.number_of_folds, settings.seed)
     data = replace(preprocessed, plan=plan)
-    job = Job(data, run, folds[settings.fold], loader, settings, ranks)
+    job = Job(data, run, _fold_of(preprocessed, settings), loader, settings, ranks)
     ranks.gather_done(lambda: _check_files(job))
     return job
+
+
+def _fold_of(data: PreprocessedDataset, settings: TrainingSettings) -> Fold:
+    """The fold of this run: one that the user has chosen, or of a split by the seed."""
+    if not data.splits_path.exists():
+        return split_folds(data.identifiers, settings.number_of_folds, settings.seed)[settings.fold]
+    folds = load_folds(data.splits_path, data.identifiers)
+    if settings.fold >= len(folds):
+        raise InputError(
+            f"{data.splits_path}: there is no fold {settings.fold}, as its {len(folds)} count from "
+            f"0. Choose another, or with --fold all say --nfolds {len(folds)}."
+        )
+    return folds[settings.fold]
+
+
+def _require_partition(data: PreprocessedDataset, folds: Sequence[Fold]) -> None:
+    """Refuse folds of which a cross-validation would not score each case once."""
+    every = sorted(data.identifiers)
+    whole = all(sorted(fold.training + fold.validation) == every for fold in folds)
+    if not whole or sorted(case for fold in folds for case in fold.validation) != every:
+        raise InputError(
+            f"{data.splits_path}: --fold all scores each case once. So each of these {len(folds)} "
+            "folds must hold every case once, and one of them validate it. Correct the file, give "
+            "--nfolds the number of its folds, or train them one by one with --fold."
+        )
 
 
 def _check_files(job: Job) -> None:
@@ -274,6 +305,7 @@ def make_room(
         _decide(preprocessed, run, replace(settings, fold=fold), ranks)
         for fold, run in enumerate(runs)
     ]
+    _require_partition(preprocessed, [job.fold for job in jobs])
     ranks.gather_done(partial(_replace_all, results, jobs) if ranks.is_first else lambda: None)
 
 

@@ -173,6 +173,8 @@ class _Trainer:
 
     def _what_differs(self) -> Iterator[str]:
         """What the user asked for, or may expect, and will not get."""
+        if (splits := self.job.data.splits_path).exists():
+            yield f"Fold {self.settings.fold} is that of {splits}; the seed splits no cases."
         if self.settings.inference.tta and not self.job.plan.mirrored:
             yield NO_FLIPS
         if self.job.plan.norm == "batch" and self.ranks.size > 1:

@@ -79,7 +79,8 @@ class TrainingSettings:
 
     Attributes:
         fold: which fold validates, from 0.
-        number_of_folds: parts that the cases are split into.
+        number_of_folds: parts that the cases are split into, unless the user has chosen folds
+            (`PreprocessedDataset.splits_path`).
         epochs: passes of `steps_per_epoch` steps. None means until the time limit, and without one
             20 of them.
         steps_per_epoch: training steps between two lines of the log.

@@ -1,7 +1,11 @@
+import json
+from pathlib import Path
+
 import pytest
 
 from nnunet_lib.errors import InputError
-from nnunet_lib.loading import split_folds
+from nnunet_lib.files import write_json
+from nnunet_lib.loading import load_folds, save_folds, split_folds
 
 NAMES = [f"case_{i:02d}" for i in range(23)]
 
@@ -43,3 +47,54 @@ def test_cases_are_shuffled_before_they_are_split() -> None:
 def test_impossible_splits_are_refused(names: list[str], number: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
         split_folds(names, number)
+
+
+def test_no_patient_is_on_both_sides_of_a_fold() -> None:
+    cases = [f"p{patient:02d}_{visit}" for patient in range(11) for visit in range(1 + patient % 3)]
+    folds = split_folds(cases, 4, patient_of=lambda case: case.split("_")[0])
+    assert sorted(case for fold in folds for case in fold.validation) == sorted(cases)
+    for fold in folds:
+        learned, held_out = (
+            {case[:3] for case in part} for part in (fold.training, fold.validation)
+        )
+        assert not learned & held_out
+        assert len(learned | held_out) == 11
+
+
+def test_patients_are_counted_and_not_their_cases() -> None:
+    with pytest.raises(InputError, match="2 patients for 3 folds"):
+        split_folds(["a_1", "a_2", "b_1", "b_2"], 3, patient_of=lambda case: case[0])
+
+
+def test_folds_are_kept_in_nnunet_s_format(tmp_path: Path) -> None:
+    folds = split_folds(NAMES, 3)
+    save_folds(folds, tmp_path / "splits_final.json")
+    written = json.loads((tmp_path / "splits_final.json").read_text())
+    assert [set(fold) for fold in written] == [{"train", "val"}] * 3
+    assert load_folds(tmp_path / "splits_final.json", NAMES) == folds
+
+
+def test_a_fold_may_leave_cases_out_and_names_them_in_any_order(tmp_path: Path) -> None:
+    write_json(tmp_path / "folds.json", [{"train": ["c", "a"], "val": ["b"], "test": []}])
+    (fold,) = load_folds(str(tmp_path / "folds.json"), ["a", "b", "c", "d"])
+    assert (fold.training, fold.validation) == (("a", "c"), ("b",))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"train": ["a"], "val": ["b"]}, "folds.json: must be a list of folds"),
+        ([], "folds.json: must be a list of folds"),
+        ([{"train": ["a"], "val": ["b"]}, ["a", "b"]], "folds.json, fold 1: needs a case"),
+        ([{"train": ["a"], "validation": ["b"]}], "fold 0: needs a case or more in each part"),
+        ([{"train": [], "val": ["b"]}], "fold 0: needs a case or more in each part"),
+        ([{"train": ["a"], "val": "b"}], "fold 0: needs a case or more in each part"),
+        ([{"train": ["a"], "val": ["b", "z"]}], "fold 0: there is no preprocessed case z"),
+        ([{"train": ["a"], "val": [["b"]]}], "there is no preprocessed case"),
+        ([{"train": ["a", "b"], "val": ["b"]}], "fold 0: names case b more than once"),
+    ],
+)
+def test_what_are_no_folds_is_refused(tmp_path: Path, value: object, message: str) -> None:
+    write_json(tmp_path / "folds.json", value)
+    with pytest.raises(InputError, match=message):
+        load_folds(tmp_path / "folds.json", ["a", "b", "c"])
