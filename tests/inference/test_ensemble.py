@@ -22,6 +22,7 @@ from nnunet_lib.inference import (
     predict_volume,
 )
 from nnunet_lib.inference.ensemble import common_postprocessing
+from nnunet_lib.model.compute import ComputeSettings
 
 SPACING = (2.0, 1.0, 1.5)
 SHAPE = (10, 14, 9)
@@ -177,9 +178,15 @@ def runs(tmp_path, monkeypatch, plans, volume):
     write_json(tmp_path / "run_2d/fold.json", {"training": ["b"], "validation": ["a"]})
     write_json(folder / "cross_validation.json", {"folds": [{"run": "fold_0"}, {"run": "fold_1"}]})
     plan_of = {run: plans[number == 2] for run, number in numbers.items()}
-    fake = SimpleNamespace(load_network=lambda run, *_: (linear(numbers[run]), plan_of[run]))
-    monkeypatch.setitem(sys.modules, "nnunet_lib.model", fake)
-    return SimpleNamespace(folder=folder, run_2d=tmp_path / "run_2d", plan_of=plan_of)
+    asked = []
+
+    def load_network(run, *how):
+        asked.append(how)
+        return linear(numbers[run]), plan_of[run]
+
+    monkeypatch.setitem(sys.modules, "nnunet_lib.model", SimpleNamespace(load_network=load_network))
+    run_2d = tmp_path / "run_2d"
+    return SimpleNamespace(folder=folder, run_2d=run_2d, plan_of=plan_of, asked=asked)
 
 
 def predicted(model, tmp_path, **options):
@@ -195,6 +202,11 @@ def test_the_folder_of_a_cross_validation_is_all_its_folds(runs, tmp_path, volum
     assert probabilities.keys() == set("abc")
     expected = softmax(volume.array @ MATRICES[:2].mean(axis=0))
     np.testing.assert_allclose(probabilities["c"], expected, atol=1e-5)
+
+
+def test_every_network_computes_as_was_asked_for(runs):
+    load_members([runs.folder, runs.run_2d], "best", ComputeSettings("bfloat16"), 3)
+    assert runs.asked == [("checkpoint_best.npz", ComputeSettings("bfloat16"), 3)] * 3
 
 
 def test_2d_and_3d_together_through_files(runs, tmp_path, volume):

@@ -14,9 +14,15 @@ from nnunet_lib.distributed import ALONE
 from nnunet_lib.errors import InputError
 from nnunet_lib.evaluation import dice
 from nnunet_lib.files import write_json
-from nnunet_lib.inference import Postprocessing, Trial, load_members, predict
+from nnunet_lib.inference import (
+    InferenceSettings,
+    Postprocessing,
+    Trial,
+    load_members,
+    predict,
+)
 from nnunet_lib.loading import split_folds
-from nnunet_lib.model import LAST, load_network
+from nnunet_lib.model import LAST, ComputeSettings, load_network
 from nnunet_lib.planning import Plan
 from nnunet_lib.preprocessing import PreprocessedDataset
 from nnunet_lib.training import (
@@ -223,16 +229,24 @@ def test_all_folds_together_segment_new_scans_and_each_its_validation_cases(
         assert len(list((tmp_path / f"{number}").iterdir())) == len(scored)
 
 
+PLANTED = replace(
+    SHORT,
+    compute=ComputeSettings("bfloat16"),
+    inference=InferenceSettings(overlap=0.25, window_batch_size=3),
+)
+
+
 @pytest.fixture
 def planted(
     tiny_3d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> SimpleNamespace:
     """A cross-validation whose networks are not trained and answer by chance.
 
-    `loaded` has each run's checkpoint, `followed` the batch size of the plan that each case was
-    segmented by, and `decided` the trials that decided on postprocessing.
+    `loaded` has each run's checkpoint and how its network was to compute, `followed` the batch size
+    of the plan that each case was segmented by, `inference` its settings, and `decided` the trials
+    that decided on postprocessing.
     """
-    seen = SimpleNamespace(loaded=[], followed={}, decided=[])
+    seen = SimpleNamespace(loaded=[], followed={}, inference=[], decided=[])
     folds = split_folds(tiny_3d.identifiers, 2, SHORT.seed)
     random = np.random.default_rng(0)
     decide = cross_validation.decide_postprocessing
@@ -240,14 +254,15 @@ def planted(
     def not_trained(data: object, run: Path, settings: TrainingSettings, *_: object) -> None:
         write_json(run / "fold.json", asdict(folds[settings.fold]))
 
-    def load(run: Path, name: str, *_: object) -> tuple[None, Plan]:
-        seen.loaded.append((run.name, name))
+    def load(run: Path, name: str, *how: object) -> tuple[None, Plan]:
+        seen.loaded.append((run.name, name, *how))
         return None, replace(tiny_3d.plan, batch_size=10 + len(seen.loaded))
 
     def segment(
-        network: None, data: PreprocessedDataset, case: str, *_: object
+        network: None, data: PreprocessedDataset, case: str, inference: InferenceSettings
     ) -> tuple[np.ndarray, np.ndarray]:
         seen.followed[case] = data.plan.batch_size
+        seen.inference.append(inference)
         prediction, truth = random.integers(0, 3, (2, 4, 5, 6), np.uint8)
         return prediction, truth
 
@@ -262,12 +277,16 @@ def planted(
         ("decide_postprocessing", spy),
     ):
         monkeypatch.setattr(cross_validation, name, stand_in)
-    seen.result = cross_validate(tiny_3d, tmp_path / "all", SHORT, show_progress=False)
+    seen.result = cross_validate(tiny_3d, tmp_path / "all", PLANTED, show_progress=False)
     return seen
 
 
-def test_the_last_checkpoint_of_each_run_is_scored(planted: SimpleNamespace) -> None:
-    assert planted.loaded == [("fold_0", LAST), ("fold_1", LAST)]
+def test_the_last_checkpoint_of_each_run_is_scored_by_the_settings(
+    planted: SimpleNamespace, tiny_3d: PreprocessedDataset
+) -> None:
+    how = (LAST, PLANTED.compute, 3)
+    assert planted.loaded == [("fold_0", *how), ("fold_1", *how)]
+    assert planted.inference == [PLANTED.inference] * len(tiny_3d.identifiers)
 
 
 def test_each_case_is_segmented_by_the_plan_of_its_own_run(planted: SimpleNamespace) -> None:
@@ -287,6 +306,7 @@ def test_the_cases_of_all_folds_decide_on_postprocessing(
     "fault",
     [
         {"training": ["b", "c"], "validation": ["a", "b"]},  # validates on what it trained on
+        {"training": ["a", "b", "c"], "validation": ["a"]},  # so does this, and on no other's
         {"training": ["c"], "validation": ["a"]},  # leaves one out
         {"training": ["a", "c"], "validation": ["b"]},  # validates what another fold does too
     ],
