@@ -117,6 +117,12 @@ def test_a_run_begun_anew_leaves_nothing_of_the_old_one(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("asked", "slope"), [(None, 0.1), (0.0, 0.0), (0.2, 0.2)])
+def test_a_slope_of_0_is_a_choice(asked: float | None, slope: float) -> None:
+    plan = replace(PLAN, negative_slope=0.1)
+    assert plan_of(plan, TrainingSettings(negative_slope=asked)).negative_slope == slope
+
+
 def test_without_augmentation_a_run_does_not_mirror() -> None:
     for enabled in (True, False):
         augmentation = AugmentationSettings(enabled=enabled, flip_probability=0.5)
