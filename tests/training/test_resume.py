@@ -116,11 +116,33 @@ def test_a_finished_run_is_not_trained_again(tiny_2d: PreprocessedDataset, tmp_p
 
 def test_the_clock_of_a_resumed_run_goes_on(tiny_2d: PreprocessedDataset, tmp_path: Path) -> None:
     run, settings = tmp_path / "run", replace(SETTINGS, epochs=1)
-    train(tiny_2d, run, settings, show_progress=False)
+    first = train(tiny_2d, run, settings, show_progress=False)
     saved = load_checkpoint(run / LAST)
+    assert saved.progress["seconds"] >= first.history[-1].seconds
     save_checkpoint(run / LAST, replace(saved, progress={**saved.progress, "seconds": 1e4}))
     again = train(tiny_2d, run, replace(settings, epochs=2, resume=True), show_progress=False)
     assert again.history[-1].seconds > 1e4
+
+
+def test_an_epoch_that_was_under_way_when_the_time_ended_is_finished_and_validated(
+    tiny_2d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, settings = tmp_path / "run", replace(SETTINGS, time_limit=60.0, validation_interval=9)
+    with stopping_after(monkeypatch, 6), pytest.raises(Killed):
+        train(tiny_2d, run, settings, show_progress=False)
+    saved = load_checkpoint(run / LAST)
+    save_checkpoint(run / LAST, replace(saved, progress={**saved.progress, "seconds": 1e4}))
+    result = train(tiny_2d, run, replace(settings, resume=True), show_progress=False)
+    assert [record.validation_dice is None for record in result.history] == [True, False]
+
+
+def test_within_an_epoch_there_is_a_checkpoint_every_so_many_steps(
+    tiny_2d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(SETTINGS, checkpoint_interval=2)
+    with stopping_after(monkeypatch, 3), pytest.raises(Killed):
+        train(tiny_2d, tmp_path / "run", settings, show_progress=False)
+    assert load_checkpoint(tmp_path / "run" / LAST).progress["step"] == 2
 
 
 def test_an_epoch_that_was_written_down_but_not_saved_is_written_down_once(
