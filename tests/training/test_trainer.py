@@ -1,5 +1,6 @@
 """What the loop hands on to its parts, and when: settings, shares of several processes, time."""
 
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -81,20 +82,20 @@ def test_the_network_of_validation_is_compiled_for_the_windows_that_it_gets(
 # Several processes.
 
 
-def test_each_rank_draws_its_own_share_of_each_epoch(
+def test_each_rank_draws_its_own_share_of_each_epochs_training_cases(
     make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = []
 
     def training_batches(cases: object, settings: object, *others: object) -> list[object]:
-        drawn.append(others[:3])
+        drawn.append((cases, *others[:3]))
         return []
 
     monkeypatch.setattr(loop, "training_batches", training_batches)
     trainer = make_trainer(ranks=Ranks(1, 2))
     trainer.state = replace(trainer.state, losses=(1.0,))
     trainer._train_epoch(5)
-    assert drawn == [(5, 1, 2)]
+    assert drawn == [(trainer.job.files_of(trainer.job.fold.training), 5, 1, 2)]
 
 
 @pytest.fixture
@@ -186,6 +187,21 @@ def test_all_ranks_go_by_the_first_ones_clock(
     assert trainer._progress() == 0.25
 
 
+def test_all_ranks_validate_when_and_what_the_first_one_says(
+    make_trainer: MakeTrainer, twins: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each by its own clock, they would wait for one another for ever."""
+    first: list[Any] = [False]
+    monkeypatch.setattr(type(twins), "gather", lambda self, value: [first[0], value])
+    settings = replace(SETTINGS, epochs=None, time_limit=1.0, validation_interval=1)
+    trainer = make_trainer(settings, type(twins)(1, 2), seconds=100.0)
+    monkeypatch.setattr(trainer, "_elapsed", lambda: 0.0)
+    assert not trainer._validates_after(1)
+    first[0] = 5.0
+    monkeypatch.setattr(trainer, "_time_one_case", lambda: 50.0)
+    assert trainer._plan_time()[2] == 5.0
+
+
 def test_progress_is_exchanged_once_a_step(
     make_trainer: MakeTrainer, twins: Ranks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,7 +223,8 @@ def test_progress_is_exchanged_once_a_step(
 def test_patches_a_second_are_those_of_all_processes(
     make_trainer: MakeTrainer, twins: Ranks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer, clock = make_trainer(ranks=twins), [10.0]
+    """While they train: a validation takes no patches."""
+    trainer, clock = make_trainer(replace(SETTINGS, validation_interval=1), twins), [10.0]
 
     def six_steps_in_four_seconds(epoch: int) -> float:
         trainer.state = replace(trainer.state, step=6)
@@ -216,6 +233,7 @@ def test_patches_a_second_are_those_of_all_processes(
 
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(trainer, "_train_epoch", six_steps_in_four_seconds)
+    monkeypatch.setattr(trainer, "_validate", lambda: clock.append(clock.pop() + 50.0))
     trainer._run_epoch(1)
     assert trainer.history[0].patches_per_second == 6 * 2 * 2 / 4  # two patches a step and rank
 
@@ -228,22 +246,33 @@ def test_validation_takes_as_many_held_out_cases_as_are_afforded(
     make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, affordable: int
 ) -> None:
     validated = []
-    monkeypatch.setattr(loop, "validate", lambda network, data, cases, *_: validated.extend(cases))
-    trainer = make_trainer()
+    monkeypatch.setattr(loop, "validate", lambda network, data, *what: validated.append(what[:2]))
+    inference = InferenceSettings(overlap=0.25)
+    trainer = make_trainer(replace(SETTINGS, inference=inference))
     trainer.state = replace(trainer.state, validation_cases=affordable)
     trainer._validate()
-    assert validated == list(trainer.job.fold.validation[:affordable])
+    assert validated == [(trainer.job.fold.validation[:affordable], inference)]
 
 
+@pytest.mark.parametrize(
+    ("together", "seconds_a_case", "validated", "left"),
+    [(False, 2.0, 2, 56.0), (False, 5.0, 1, 55.0), (True, 5.0, 2, 55.0)],
+)
 def test_training_gets_the_time_that_the_last_validation_leaves(
-    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+    make_trainer: MakeTrainer,
+    twins: Ranks,
+    monkeypatch: pytest.MonkeyPatch,
+    together: bool,
+    seconds_a_case: float,
+    validated: int,
+    left: float,
 ) -> None:
-    trainer = make_trainer(replace(SETTINGS, epochs=None, time_limit=1.0))
+    """Of two cases as many as fit into a tenth of it; two processes predict both at once."""
+    settings = replace(SETTINGS, epochs=None, time_limit=1.0)
+    trainer = make_trainer(settings, twins if together else ALONE)
     trainer.state = replace(trainer.state, validation_cases=None)
-    monkeypatch.setattr(trainer, "_time_one_case", lambda: 2.0)
-    budget, cases, seconds = trainer._plan_time()
-    assert (budget.steps, budget.seconds) == (None, 56.0)
-    assert (cases, seconds) == (2, 4.0)
+    monkeypatch.setattr(trainer, "_time_one_case", lambda: seconds_a_case)
+    assert trainer._plan_time() == (Budget(None, left), validated, 60.0 - left)
 
 
 @pytest.mark.parametrize(
@@ -308,3 +337,42 @@ def test_no_more_windows_are_timed_than_a_case_has(make_trainer: MakeTrainer) ->
     trainer._time_one_case()
     shape = trainer.job.data.geometry(trainer.job.fold.validation[0]).shape
     assert set(timed) == {number_of_windows(shape, trainer.job.plan, inference)}
+
+
+def test_a_case_is_timed_by_its_windows_without_the_making_of_the_graph(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inference = InferenceSettings(window_batch_size=2, tta=True)
+    mirrored = AugmentationSettings(flip_probability=0.5)
+    trainer = make_trainer(replace(SETTINGS, inference=inference, augmentation=mirrored))
+    calls, clock = iter([1000.0, 3.0]), [0.0]
+
+    def network(windows: np.ndarray) -> None:
+        clock[0] += next(calls)
+
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    trainer.network = network
+    shape = trainer.job.data.geometry(trainer.job.fold.validation[0]).shape
+    calls_a_case = number_of_windows(shape, trainer.job.plan, inference) / 2
+    assert trainer._time_one_case() == pytest.approx(3.0 * calls_a_case)
+
+
+def test_a_time_limit_counts_from_the_start(
+    tiny_3d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Preparing the machine takes all of this one, so that one step of two is left."""
+    ticks, prepared = itertools.count(), []
+
+    def clock() -> float:
+        return 1e-3 * next(ticks) + 1e3 * len(prepared)
+
+    def prepare(compute: ComputeSettings) -> tuple[str, ...]:
+        prepared.append(compute)
+        return ()
+
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(loop, "prepare", prepare)
+    settings = replace(SETTINGS, epochs=1, time_limit=1.0)
+    (record,) = loop.train(tiny_3d, tmp_path / "run", settings, show_progress=False).history
+    assert record.step == 1
+    assert record.seconds > 1e3
