@@ -235,6 +235,25 @@ def test_a_network_that_never_met_a_mirrored_case_is_not_asked_about_one(make_pl
     np.testing.assert_array_equal(seen, [[image]])
 
 
+@pytest.mark.parametrize(
+    ("blend_mode", "share"), [("constant", 0.5), ("gaussian", 1 / (1 + np.exp(4)))]
+)
+def test_the_blend_mode_decides_how_windows_are_averaged(make_plan, blend_mode, share):
+    """Two windows of 4 slices that overlap in 2; the first one answers 0, the second one 1.
+
+    Where they overlap, half a voxel from one centre is 1 standard deviation, and one and a half
+    from the other are 3.
+    """
+    plan, answers = make_plan((1.0, 1.0, 1.0), (4, 4, 4)), iter([0, 1])
+    image = np.zeros((6, 4, 4, 1), np.float32)
+    settings = InferenceSettings(blend_mode=blend_mode, window_batch_size=1)
+    logits = predict_logits(
+        lambda patches: np.full_like(patches, next(answers)), image, plan, settings
+    )
+    expected = (0, 0, share, 1 - share, 1, 1)
+    np.testing.assert_allclose(logits[:, 0, 0, 0], expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.75])
 def test_the_overlap_decides_how_many_windows_there_are(make_plan, overlap):
     plan, seen = make_plan((1.0, 1.0, 1.0), patch_size=(4, 4, 4)), []
