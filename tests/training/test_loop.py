@@ -5,7 +5,7 @@ import math
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import get_args
 
@@ -52,11 +52,22 @@ def test_a_run_leaves_everything_that_it_should(
     written = json.loads((short_run.run / "fold.json").read_text())
     assert written == {"training": list(fold.training), "validation": list(fold.validation)}
     assert read_metrics(short_run.run) == short_run.history
-    assert list((short_run.run / "tensorboard").glob("events*"))
     last = load_checkpoint(short_run.run / LAST)
     assert last.plan == replace(tiny_3d.plan, mirrored=False)
     assert last.progress["step"] == 4
     assert last.optimiser["iteration:0"] == 4
+
+
+def test_tensorboard_is_told_what_the_log_is(short_run: TrainingResult) -> None:
+    (events,) = (short_run.run / "tensorboard").glob("events*")
+    scalars = {
+        (event.step, value.tag): float(tf.make_ndarray(value.tensor))
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+    }
+    records = [asdict(record) for record in short_run.history]
+    expected = {(r["step"], name): r[name] for r in records for name in r if name != "step"}
+    assert scalars == pytest.approx(expected, rel=1e-6)  # it stores float32
 
 
 def test_records_count_steps_and_time(short_run: TrainingResult) -> None:
