@@ -1,9 +1,10 @@
 """What the loop hands on to its parts, and when: settings, shares of several processes, time."""
 
 import itertools
+import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,10 +21,11 @@ from nnunet_lib.loading import AugmentationSettings, split_folds
 from nnunet_lib.model import Checkpoint, ComputeSettings
 from nnunet_lib.planning import Norm
 from nnunet_lib.preprocessing import PreprocessedDataset
-from nnunet_lib.training import TrainingSettings, loop
+from nnunet_lib.training import EpochRecord, TrainingSettings, loop
 from nnunet_lib.training.job import open_job
 from nnunet_lib.training.precision import optimiser_variables
 from nnunet_lib.training.schedules import Budget
+from nnunet_lib.training.state import RunState
 
 SETTINGS = TrainingSettings(number_of_folds=3, epochs=2, steps_per_epoch=2, validation_interval=9)
 MakeTrainer = Callable[..., loop._Trainer]
@@ -117,6 +119,31 @@ def test_all_ranks_start_from_the_first_ones_weights_and_optimiser(
     assert broadcasts == [{variable.name for variable in variables}]
 
 
+def test_all_ranks_go_on_where_the_first_one_stands(
+    make_trainer: MakeTrainer,
+    twins: Ranks,
+    broadcasts: list[set[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It alone has read the checkpoint and the log."""
+    state = RunState(epoch=1, step=3, seconds=9.0, losses=(0.5,), best_dice=0.75, processes=2)
+    record = EpochRecord(1, 2, 6.0, 0.5, 1e-3, 8.0, 0.75)
+    first = json.loads(json.dumps((asdict(state), [asdict(record)])))
+    monkeypatch.setattr(type(twins), "agree", lambda self, value: first)
+    trainer = make_trainer(ranks=type(twins)(1, 2))
+    trainer.restore(None)
+    assert (trainer.state, trainer.history) == (state, [record])
+
+
+def test_a_step_is_one_of_all_ranks_together(
+    make_trainer: MakeTrainer, twins: Ranks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(loop, "make_step", lambda *given: asked.append(given[3:]))
+    make_trainer(ranks=twins)
+    assert asked == [(SETTINGS, twins)]
+
+
 def refuse(*_: object, **__: object) -> None:
     raise InputError("the first rank cannot go on.")
 
@@ -172,6 +199,7 @@ def test_that_batch_norm_is_each_ranks_own_is_told(
     settings = replace(SETTINGS, norm=norm)
     said = " ".join(make_trainer(settings, twins)._what_differs())
     assert said.count("each of the 2 processes has the statistics of its own 2 patches") == told
+    assert "The run goes on" not in said  # it starts
 
 
 def test_alone_batch_norm_is_as_one_expects(make_trainer: MakeTrainer) -> None:
@@ -246,12 +274,23 @@ def test_validation_takes_as_many_held_out_cases_as_are_afforded(
     make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, affordable: int
 ) -> None:
     validated = []
-    monkeypatch.setattr(loop, "validate", lambda network, data, *what: validated.append(what[:2]))
+    monkeypatch.setattr(loop, "validate", lambda network, data, *what: validated.append(what))
     inference = InferenceSettings(overlap=0.25)
     trainer = make_trainer(replace(SETTINGS, inference=inference))
     trainer.state = replace(trainer.state, validation_cases=affordable)
     trainer._validate()
-    assert validated == [(trainer.job.fold.validation[:affordable], inference)]
+    assert validated == [(trainer.job.fold.validation[:affordable], inference, ALONE)]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "limit", "steps"),
+    [(3, None, 6), (3, 1.0, 6), (None, 1.0, None), (None, None, 40)],
+)
+def test_a_run_has_the_epochs_that_were_asked_for_else_20_unless_time_ends_it(
+    make_trainer: MakeTrainer, epochs: int | None, limit: float | None, steps: int | None
+) -> None:
+    budget, _, _ = make_trainer(replace(SETTINGS, epochs=epochs, time_limit=limit))._plan_time()
+    assert (budget.steps, budget.seconds is None) == (steps, limit is None)
 
 
 @pytest.mark.parametrize(
