@@ -15,6 +15,8 @@ from nnunet_lib.errors import InputError
 from nnunet_lib.evaluation import dice
 from nnunet_lib.files import write_json
 from nnunet_lib.inference import (
+    CROSS_VALIDATION,
+    POSTPROCESSING,
     InferenceSettings,
     Postprocessing,
     Trial,
@@ -33,6 +35,7 @@ from nnunet_lib.training import (
     read_metrics,
     train,
 )
+from nnunet_lib.training.log import METRICS
 from nnunet_lib.training.validation import segment_case
 
 SHORT = TrainingSettings(number_of_folds=2, epochs=1, steps_per_epoch=2, learning_rate=1e-2)
@@ -160,10 +163,6 @@ def test_no_old_fold_passes_for_one_of_an_interrupted_replacement(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     copy = Path(shutil.copytree(finished.results, tmp_path / "copy"))
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
     monkeypatch.setattr(cross_validation, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         cross_validate(tiny_3d, copy, replace(SHORT, overwrite=True), show_progress=False)
@@ -300,6 +299,41 @@ def test_the_cases_of_all_folds_decide_on_postprocessing(
     assert len(planted.decided) == len(tiny_3d.identifiers)
     trials = [trial for fold in planted.result.folds for trial in fold.values()]
     assert planted.decided == trials
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_it_is_finished_once_every_run_has_its_decision(
+    planted: SimpleNamespace,
+    tiny_3d: PreprocessedDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else `predict` would take the folder, and leave out what was decided."""
+    monkeypatch.setattr(Postprocessing, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(tiny_3d, tmp_path / "other", PLANTED, show_progress=False)
+    assert not (tmp_path / "other" / CROSS_VALIDATION).exists()
+
+
+def test_no_decision_outlives_the_scores_that_it_was_taken_on(
+    planted: SimpleNamespace,
+    tiny_3d: PreprocessedDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A fold that goes on becomes another network, which is predicted with if that is stopped."""
+    decisions = [tmp_path / f"all/fold_{fold}" / POSTPROCESSING for fold in range(2)]
+    for decision in decisions:
+        assert decision.exists()
+        (decision.parent / METRICS).touch()
+    monkeypatch.setattr(cross_validation, "train", interrupted)
+    settings = replace(PLANTED, epochs=2, resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(tiny_3d, tmp_path / "all", settings, show_progress=False)
+    assert not any(decision.exists() for decision in decisions)
 
 
 @pytest.mark.parametrize(
