@@ -21,7 +21,7 @@ from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import write_json
 from nnunet_lib.inference import FOLD
-from nnunet_lib.model import BEST, LAST, load_checkpoint, save_checkpoint
+from nnunet_lib.model import BEST, LAST, Checkpoint, load_checkpoint, save_checkpoint
 from nnunet_lib.planning import PlannerSettings
 from nnunet_lib.planning.topology import stage_filters
 from nnunet_lib.preprocessing import PreprocessedDataset
@@ -101,6 +101,28 @@ def test_the_best_score_is_remembered(
     result = train(tiny_2d, tmp_path / "run", replace(SETTINGS, resume=True), show_progress=False)
     assert result.best_dice == 0.9
     assert load_checkpoint(tmp_path / "run" / BEST).progress["step"] == 4
+
+
+def test_a_best_score_that_is_remembered_has_its_checkpoint(
+    tiny_2d: PreprocessedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after a run that was killed between the two checkpoints of an epoch."""
+    run, settings = tmp_path / "run", replace(SETTINGS, epochs=1, checkpoint_interval=None)
+    saved, real = [], loop.save_checkpoint
+
+    def save(path: Path, checkpoint: Checkpoint) -> None:
+        if len(saved) == 1:
+            raise Killed
+        saved.append(path)
+        real(path, checkpoint)
+
+    monkeypatch.setattr(loop, "validate", lambda *_: 0.9)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "save_checkpoint", save)
+        with pytest.raises(Killed):
+            train(tiny_2d, run, settings, show_progress=False)
+    train(tiny_2d, run, replace(settings, epochs=2, resume=True), show_progress=False)
+    assert load_checkpoint(run / BEST).progress["best_dice"] == 0.9
 
 
 def test_a_finished_run_is_not_trained_again(tiny_2d: PreprocessedDataset, tmp_path: Path) -> None:
