@@ -12,8 +12,8 @@ from typing import Any
 
 from nnunet_lib.datasets.dataset import Dataset, check_description, ends_like_a_channel
 from nnunet_lib.datasets.findings import Finding, FindingError
-from nnunet_lib.datasets.nifti import ENDINGS, Header, grid_difference, read_header, stem
-from nnunet_lib.datasets.validation import validate
+from nnunet_lib.datasets.nifti import ENDINGS, stem
+from nnunet_lib.datasets.validation import grid_findings, read_headers, validate
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import filling, is_free, require_writable_folder, write_json
 
@@ -62,7 +62,8 @@ def convert(
     cases, findings = _sort_files(source, suffixes)
     for case, files in cases.items():
         findings += _missing(source, case, files, suffixes)
-        findings += _off_grid([files[suffix] for suffix in suffixes if suffix in files])
+        headers, unreadable = read_headers(files[suffix] for suffix in suffixes if suffix in files)
+        findings += [*unreadable, *grid_findings(headers, files.get(label_suffix))]
     _refuse(source, findings)
     with filling(output, last="dataset.json") as folder:
         copies: dict[Path, Path] = {}
@@ -138,22 +139,6 @@ def _missing(
             problem, remedy = "is missing: the image has no label map", "Draw it"
         wanted = source / f"{case}{suffix}{_COMPRESSED}"
         yield Finding(wanted, problem, f"{remedy}, or remove the other files of {case}")
-
-
-def _off_grid(files: Sequence[Path]) -> Iterator[Finding]:
-    """Files of a case that cannot be read, or do not lie on the grid of its first one."""
-    headers: dict[Path, Header] = {}
-    for path in files:
-        try:
-            headers[path] = read_header(path)
-        except FindingError as error:
-            yield error.finding
-    for path, header in headers.items():
-        first = next(iter(headers))
-        difference = grid_difference(header, headers[first])
-        if difference:
-            problem = f"is not on the grid of {first.name}: {difference}"
-            yield Finding(path, problem, "Resample the files of a case to one grid")
 
 
 def _copy_case(case: str, files: Sequence[Path], folder: Path) -> dict[Path, Path]:

@@ -1,6 +1,6 @@
 """Find every fault of a dataset before any work starts. Taught in lesson 01."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -59,17 +59,24 @@ def require_valid(dataset: Dataset, workers: int = 1, progress: bool = False) ->
 
 def _case_findings(case: Case, dataset: Dataset) -> Iterator[Finding]:
     """Everything that is wrong with one case; voxels are read only where the header is sound."""
-    headers: dict[Path, Header] = {}
-    for path in (*case.images, *([case.label] if case.label else [])):
+    headers, unreadable = read_headers((*case.images, *([case.label] if case.label else [])))
+    yield from unreadable
+    yield from _name_findings(case, len(dataset.channels))
+    yield from _channel_findings(case, headers, len(dataset.channels))
+    yield from grid_findings(headers, case.label)
+    for path in headers:
+        yield from _voxel_findings(path, path == case.label, dataset.labels)
+
+
+def read_headers(files: Iterable[Path]) -> tuple[dict[Path, Header], list[Finding]]:
+    """The headers of the files that can be read, in order, and what is wrong with the others."""
+    headers, unreadable = {}, []
+    for path in files:
         try:
             headers[path] = read_header(path)
         except FindingError as error:
-            yield error.finding
-    yield from _name_findings(case, len(dataset.channels))
-    yield from _channel_findings(case, headers, len(dataset.channels))
-    yield from _grid_findings(case, headers)
-    for path in headers:
-        yield from _voxel_findings(path, path == case.label, dataset.labels)
+            unreadable.append(error.finding)
+    return headers, unreadable
 
 
 def _name_findings(case: Case, number_of_channels: int) -> Iterator[Finding]:
@@ -99,16 +106,14 @@ def _channel_findings(case: Case, headers: dict[Path, Header], expected: int) ->
             yield Finding(case.images[0], problem, "Correct the file or the list of channels")
 
 
-def _grid_findings(case: Case, headers: dict[Path, Header]) -> Iterator[Finding]:
+def grid_findings(headers: Mapping[Path, Header], label: Path | None) -> Iterator[Finding]:
     """All files of a case are on the grid of its first readable one."""
-    if not headers:
-        return
-    first, *others = headers
-    for path in others:
-        difference = grid_difference(headers[path], headers[first])
+    for path, header in headers.items():
+        first = next(iter(headers))
+        difference = grid_difference(header, headers[first])
         if difference:
             remedy = "Resample the files of a case to one grid"
-            if path == case.label:
+            if path == label:
                 remedy = "Draw or resample the label on its image's grid"
             yield Finding(path, f"is not on the grid of {first.name}: {difference}", remedy)
 

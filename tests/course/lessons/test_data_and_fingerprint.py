@@ -160,7 +160,7 @@ def test_the_validator_finds_every_planted_fault(tmp_path):
 
 @pytest.mark.parametrize(
     ("check", "missed"),
-    [("_grid_findings", 3), ("_voxel_findings", 4), ("_channel_findings", 1)],
+    [("grid_findings", 3), ("_voxel_findings", 4), ("_channel_findings", 1)],
 )
 def test_a_validator_without_one_of_its_checks_misses_faults(tmp_path, monkeypatch, check, missed):
     monkeypatch.setattr(validation, check, lambda *arguments: iter(()))

@@ -125,7 +125,6 @@ def test_each_fault_is_named(loose, tmp_path):
 
 
 def test_faults_that_the_library_overlooks_are_counted(loose, tmp_path, monkeypatch):
-    monkeypatch.setattr(conversion, "grid_difference", lambda one, other: "")
     monkeypatch.setattr(validation, "grid_difference", lambda one, other: "")
     said = lesson.complaints(loose, tmp_path / "grids")
     assert lesson.unnamed_faults(said, loose.patients()) == 2  # moved, and of another shape
