@@ -273,7 +273,7 @@ import os, signal, time
 from nnunet_lib.parallel import run_all
 
 def work(seconds):
-    print("working", flush=True)
+    os.write(1, b"working\\n")  # in one piece; unbuffered, print writes the end of the line alone
     time.sleep(seconds)
 
 def late(*_):
@@ -303,11 +303,11 @@ if __name__ == "__main__":
 def test_workers_ignore_ctrl_c_where_their_parent_does(tmp_path: Path) -> None:
     """A script's shell starts so what it runs in its background."""
     program = """
-import signal, time
+import os, signal, time
 from nnunet_lib.parallel import run_all
 
 def work(seconds):
-    print("working", flush=True)
+    os.write(1, b"working\\n")  # in one piece; unbuffered, print writes the end of the line alone
     time.sleep(seconds)
     return seconds
 
