@@ -92,9 +92,17 @@ def _decide(
     plan = plan_of(preprocessed.plan, settings)
     loader = _loader_settings(plan, settings)
     data = replace(preprocessed, plan=plan)
-    job = Job(data, run, _fold_of(preprocessed, settings), loader, settings, ranks)
+    job = Job(data, run, _agreed_fold(preprocessed, settings, ranks), loader, settings, ranks)
     ranks.gather_done(lambda: _check_files(job))
     return job
+
+
+def _agreed_fold(data: PreprocessedDataset, settings: TrainingSettings, ranks: Ranks) -> Fold:
+    """What the first rank reads: other machines may hold another file beside the data, or none."""
+    parts, *_ = ranks.gather_done(
+        lambda: asdict(_fold_of(data, settings)) if ranks.is_first else None
+    )
+    return Fold(**{name: tuple(cases) for name, cases in parts.items()})
 
 
 def _fold_of(data: PreprocessedDataset, settings: TrainingSettings) -> Fold:

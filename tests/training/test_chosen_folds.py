@@ -2,12 +2,16 @@
 
 import json
 import shutil
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
-from nnunet_lib.distributed import ALONE
+from nnunet_lib.distributed import ALONE, Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.inference import predict
 from nnunet_lib.loading import Fold, save_folds, split_folds
@@ -21,9 +25,14 @@ SHORT = TrainingSettings(number_of_folds=2, epochs=1, steps_per_epoch=2, learnin
 @pytest.fixture
 def data(tiny_3d: PreprocessedDataset, tmp_path: Path) -> PreprocessedDataset:
     """A copy, beside which folds may lie."""
-    source = tiny_3d.folder.parent
-    copy = Path(shutil.copytree(source, tmp_path / "prepared" / source.name))
-    return replace(tiny_3d, folder=copy / tiny_3d.folder.name)
+    return copied(tiny_3d, tmp_path / "prepared")
+
+
+def copied(data: PreprocessedDataset, results: Path) -> PreprocessedDataset:
+    """The same cases in another folder, without folds."""
+    source = data.folder.parent
+    shutil.copytree(source, results / source.name)
+    return replace(data, folder=results / source.name / data.folder.name)
 
 
 def halves(data: PreprocessedDataset) -> tuple[Fold, Fold]:
@@ -77,6 +86,46 @@ def test_all_folds_need_a_file_that_scores_each_case_once(
         assert not (tmp_path / "all").exists()
     save_folds((first, second), data.splits_path)
     make_room(data, tmp_path / "all", runs, SHORT, ALONE)
+
+
+class _Together(Ranks):
+    """Two ranks in two threads, who wait for each other as processes do."""
+
+    said: ClassVar[dict[int, Any]] = {}
+    meeting: ClassVar = threading.Barrier(2, timeout=20)
+
+    def gather(self, value: Any) -> list[Any]:
+        self.said[self.rank] = json.loads(json.dumps(value))
+        self.meeting.wait()
+        everybody = [self.said[rank] for rank in range(self.size)]
+        self.meeting.wait()
+        return everybody
+
+
+def open_together(copies: Sequence[PreprocessedDataset], run: Path) -> list[Fold | str]:
+    """The fold of each of two ranks that have each its own copy, or what it is refused with."""
+
+    def fold_of(rank: int) -> Fold | str:
+        try:
+            return open_job(copies[rank], run, SHORT, _Together(rank, 2))[0].fold
+        except InputError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(fold_of, range(2)))
+
+
+def test_ranks_on_other_machines_follow_the_first_one_s_file(
+    data: PreprocessedDataset, tmp_path: Path
+) -> None:
+    other = copied(data, tmp_path / "other")
+    save_folds(halves(data), data.splits_path)
+    assert open_together((data, other), tmp_path / "run") == [halves(data)[0]] * 2
+    other.splits_path.write_text("[]")
+    assert open_together((data, other), tmp_path / "run") == [halves(data)[0]] * 2
+    first, second = open_together((other, data), tmp_path / "new")
+    assert first == second
+    assert f"{other.splits_path}: must be a list of folds" in str(first)
 
 
 @pytest.mark.slow
