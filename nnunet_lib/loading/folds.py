@@ -4,6 +4,7 @@ Taught in lesson 06. Needs neither TensorFlow nor DALI.
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +92,13 @@ def _read_fold(where: str, value: Any, names: frozenset[str]) -> Fold:
     if not all(isinstance(part, list) and part for part in (training, validation)):
         raise InputError(f"{where}: needs a case or more in each part. {_FORM}")
     for case in training + validation:
-        if not isinstance(case, str) or case not in names:
+        if not isinstance(case, str):
+            raise InputError(f"{where}: {case!r} is no name of a case. {_FORM}")
+        if case not in names:
             raise InputError(f"{where}: there is no preprocessed case {case}. Correct its name.")
-        if (training + validation).count(case) > 1:
-            raise InputError(f"{where}: names case {case} more than once. Name it once.")
+    (often, times), *_ = Counter(training + validation).most_common(1)
+    if times > 1:
+        raise InputError(f"{where}: names case {often} more than once. Name it once.")
     return Fold(tuple(sorted(training)), tuple(sorted(validation)))
 
 
@@ -109,9 +113,14 @@ def _check(names: list[str], patients: list[str], number_of_folds: int) -> None:
             f"There is {len(names) or 'no'} case, and training needs 2 or more: some to learn "
             "from, some to validate on. Add cases."
         )
-    if len(patients) < number_of_folds:
-        whose = "cases" if patients == names else "patients"
+    if len(names) < number_of_folds:
         raise InputError(
-            f"There are {len(patients)} {whose} for {number_of_folds} folds, and each fold needs "
-            "one to validate on. Add cases or ask for fewer folds."
+            f"There are {len(names)} cases for {number_of_folds} folds, and each fold needs one "
+            "to validate on. Add cases or ask for fewer folds."
+        )
+    if len(patients) < number_of_folds:
+        raise InputError(
+            f"Patients in these {len(names)} cases, by patient_of: {len(patients)}. Each of "
+            f"{number_of_folds} folds needs one to validate on. Correct patient_of, add cases or "
+            "ask for fewer folds."
         )

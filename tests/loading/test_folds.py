@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,14 @@ def test_no_patient_is_on_both_sides_of_a_fold() -> None:
 
 
 def test_patients_are_counted_and_not_their_cases() -> None:
-    with pytest.raises(InputError, match="2 patients for 3 folds"):
+    with pytest.raises(InputError, match=r"in these 4 cases, by patient_of: 2\. Each of 3 folds"):
         split_folds(["a_1", "a_2", "b_1", "b_2"], 3, patient_of=lambda case: case[0])
+
+
+def test_one_patient_for_all_cases_is_a_mistake_in_patient_of() -> None:
+    """What comes before the last `_` is no patient where all cases are called alike."""
+    with pytest.raises(InputError, match=r"23 cases, by patient_of: 1\..* Correct patient_of"):
+        split_folds(NAMES, patient_of=lambda case: case.rsplit("_", 1)[0])
 
 
 def test_folds_are_kept_in_nnunet_s_format(tmp_path: Path) -> None:
@@ -80,6 +87,15 @@ def test_a_fold_may_leave_cases_out_and_names_them_in_any_order(tmp_path: Path) 
     assert (fold.training, fold.validation) == (("a", "c"), ("b",))
 
 
+def test_folds_of_thousands_of_cases_are_read_at_once(tmp_path: Path) -> None:
+    """Each case was looked for among all others: 14 seconds, and so for each fold of a training."""
+    names = [f"case_{i:05d}" for i in range(10_000)]
+    save_folds(split_folds(names), tmp_path / "folds.json")
+    began = time.process_time()
+    load_folds(tmp_path / "folds.json", names)
+    assert time.process_time() - began < 2
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -90,7 +106,8 @@ def test_a_fold_may_leave_cases_out_and_names_them_in_any_order(tmp_path: Path) 
         ([{"train": [], "val": ["b"]}], "fold 0: needs a case or more in each part"),
         ([{"train": ["a"], "val": "b"}], "fold 0: needs a case or more in each part"),
         ([{"train": ["a"], "val": ["b", "z"]}], "fold 0: there is no preprocessed case z"),
-        ([{"train": ["a"], "val": [["b"]]}], "there is no preprocessed case"),
+        ([{"train": ["a"], "val": [["b"]]}], r"fold 0: \['b'\] is no name of a case"),
+        ([{"train": ["a"], "val": [7]}], "fold 0: 7 is no name of a case. Write each fold as"),
         ([{"train": ["a", "b"], "val": ["b"]}], "fold 0: names case b more than once"),
     ],
 )
