@@ -1,5 +1,6 @@
 """What is decided before a run starts, and stays: data, fold, plan, loader, processes."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -107,7 +108,7 @@ def _agreed_fold(data: PreprocessedDataset, settings: TrainingSettings, ranks: R
 
 def _fold_of(data: PreprocessedDataset, settings: TrainingSettings) -> Fold:
     """The fold of this run: one that the user has chosen, or of a split by the seed."""
-    if not data.splits_path.exists():
+    if not os.path.lexists(data.splits_path):  # a link to nowhere is refused below
         return split_folds(data.identifiers, settings.number_of_folds, settings.seed)[settings.fold]
     folds = load_folds(data.splits_path, data.identifiers)
     if settings.fold >= len(folds):
@@ -271,12 +272,13 @@ def _require_no_scores_of(run: Path) -> None:
 
 
 def _require_same_fold(job: Job) -> None:
-    """Cases may have been added or removed since the run began: then it would be another run."""
+    """With other cases or folds than those that the run began with, it would be another run."""
     before = read_json(job.run / FOLD)
     if before != {name: list(cases) for name, cases in asdict(job.fold).items()}:
         raise InputError(
-            f"{job.run / FOLD}: the run was trained on other cases than the data holds now. "
-            "Resume with the same preprocessed cases, or train in another folder."
+            f"{job.run / FOLD}: the run was trained on other cases than this fold has now. Resume "
+            f"with the same preprocessed cases and folds ({job.data.splits_path} or none), or "
+            "train in another folder."
         )
 
 

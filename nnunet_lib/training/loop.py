@@ -173,8 +173,8 @@ class _Trainer:
 
     def _what_differs(self) -> Iterator[str]:
         """What the user asked for, or may expect, and will not get."""
-        if (splits := self.job.data.splits_path).exists():
-            yield f"Fold {self.settings.fold} is that of {splits}; the seed splits no cases."
+        if self.job.data.splits_path.exists():
+            yield self._whose_fold()
         if self.settings.inference.tta and not self.job.plan.mirrored:
             yield NO_FLIPS
         if self.job.plan.norm == "batch" and self.ranks.size > 1:
@@ -187,6 +187,14 @@ class _Trainer:
                 f"The run goes on with {self.ranks.size} processes instead of "
                 f"{self.state.processes}: its batches differ from those of the first start."
             )
+
+    def _whose_fold(self) -> str:
+        """That the user chose the fold, and how many cases it leaves out: some may be new."""
+        fold, every = self.job.fold, len(self.job.data.identifiers)
+        left_out = every - len(fold.training) - len(fold.validation)
+        where = f"Fold {self.settings.fold} is that of {self.job.data.splits_path}"
+        without = f" and leaves out {left_out} of {every} cases" if left_out else ""
+        return f"{where}{without}; the seed splits no cases."
 
     def _run_epoch(self, epoch: int) -> bool:
         """Train, validate if it is time to, and write it all down; whether it was the last one.

@@ -18,6 +18,7 @@ from nnunet_lib.loading import Fold, save_folds, split_folds
 from nnunet_lib.preprocessing import PreprocessedDataset
 from nnunet_lib.training import TrainingSettings, cross_validate, train
 from nnunet_lib.training.job import make_room, open_job
+from nnunet_lib.training.loop import _Trainer
 
 SHORT = TrainingSettings(number_of_folds=2, epochs=1, steps_per_epoch=2, learning_rate=1e-2)
 
@@ -128,6 +129,29 @@ def test_ranks_on_other_machines_follow_the_first_one_s_file(
     assert f"{other.splits_path}: must be a list of folds" in str(first)
 
 
+def test_a_link_to_nowhere_is_refused(data: PreprocessedDataset, tmp_path: Path) -> None:
+    data.splits_path.symlink_to(tmp_path / "nnunet/splits_final.json")
+    with pytest.raises(InputError, match=r"splits_final.json: there is no such file"):
+        open_job(data, tmp_path / "run", SHORT, ALONE)
+
+
+def test_a_run_says_how_many_cases_its_fold_leaves_out(
+    data: PreprocessedDataset, tmp_path: Path
+) -> None:
+    """As where cases were added since the file was written."""
+    whole, _ = halves(data)
+    said = []
+    for fold in (whole, Fold(whole.training[2:], whole.validation)):
+        save_folds([fold], data.splits_path)
+        job, _ = open_job(data, tmp_path / "run", SHORT, ALONE)
+        said.append(next(_Trainer(job, 0.0)._what_differs()))
+    where = f"Fold 0 is that of {data.splits_path}"
+    assert said == [
+        f"{where}; the seed splits no cases.",
+        f"{where} and leaves out 2 of 6 cases; the seed splits no cases.",
+    ]
+
+
 @pytest.mark.slow
 def test_a_run_says_whose_folds_it_follows_and_predicts_its_own_cases(
     data: PreprocessedDataset, phantom_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture
@@ -140,5 +164,5 @@ def test_a_run_says_whose_folds_it_follows_and_predicts_its_own_cases(
     names = [path.name.removesuffix(".nii.gz") for path in written]
     assert sorted(names) == list(folds[1].validation)
     data.splits_path.unlink()
-    with pytest.raises(InputError, match="trained on other cases"):
+    with pytest.raises(InputError, match=r"other cases than this fold .*splits_final.json or none"):
         train(data, run, replace(SHORT, fold=1, resume=True), show_progress=False)
