@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ from nnunet_lib.course import sources
 from nnunet_lib.course.keeping import kept
 from nnunet_lib.course.profiles import Profile
 from nnunet_lib.datasets import Dataset
-from nnunet_lib.loading import AugmentationSettings, Fold, split_folds
+from nnunet_lib.loading import AugmentationSettings, Fold
 from nnunet_lib.planning import Plan, PlannerSettings, plan_dataset
 from nnunet_lib.preprocessing import PreprocessedDataset, preprocess
 from nnunet_lib.training import TrainingSettings, cross_validate, train
+from nnunet_lib.training.job import fold_of
 
 _CALCULATES = ("numpy", "scipy", "tensorflow", "nvidia-dali-cuda110")
 
@@ -48,9 +49,10 @@ def trained_model(
 
     It takes `profile.model_epochs` epochs, however long they last: in profile "ci" less than a
     minute on two idle cores. What it was made of decides where it is kept: the files of the
-    cases, the settings, the seed, and the source of every stage up to training. A change in any
-    of them trains anew. Folds of one dataset share its preprocessed cases. Patches are augmented
-    as `train` does, and mirrored, so that the model may be asked for test-time augmentation.
+    cases, the settings, the seed, the fold, and the source of every stage up to training. A
+    change in any of them trains anew. Folds of one dataset share its preprocessed cases. Patches
+    are augmented as `train` does, and mirrored, so that the model may be asked for test-time
+    augmentation.
 
     Args:
         dataset: its training cases are split into folds. Leave some out to test an ensemble.
@@ -63,13 +65,13 @@ def trained_model(
     ingredients = [_content(dataset), _library()]
     preprocessed = _preprocessed(dataset, profile, dimensions, ingredients)
     settings = _settings(profile.model_epochs, profile, seed, fold, number_of_folds)
+    cases = fold_of(preprocessed, settings)
     run = kept(
         "model",
-        [ingredients, preprocessed.plan.to_json(), asdict(settings)],
+        [ingredients, preprocessed.plan.to_json(), asdict(settings), asdict(cases)],
         lambda folder: train(preprocessed, folder, settings),
     )
-    folds = split_folds(preprocessed.identifiers, number_of_folds, seed)
-    return TrainedModel(preprocessed, folds[fold], Plan.load(run / "plan.json"), run)
+    return TrainedModel(preprocessed, cases, Plan.load(run / "plan.json"), run)
 
 
 def cross_validated_model(
@@ -89,9 +91,13 @@ def cross_validated_model(
     ingredients = [_content(dataset), _library()]
     preprocessed = _preprocessed(dataset, profile, dimensions, ingredients)
     settings = _settings(profile.ensemble_epochs, profile, seed, 0, profile.ensemble_folds)
+    folds = [
+        asdict(fold_of(preprocessed, replace(settings, fold=fold)))
+        for fold in range(profile.ensemble_folds)
+    ]
     return kept(
         "folds",
-        [ingredients, preprocessed.plan.to_json(), asdict(settings)],
+        [ingredients, preprocessed.plan.to_json(), asdict(settings), folds],
         lambda folder: cross_validate(preprocessed, folder, settings),
     )
 

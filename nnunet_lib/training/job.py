@@ -101,13 +101,17 @@ def _decide(
 def _agreed_fold(data: PreprocessedDataset, settings: TrainingSettings, ranks: Ranks) -> Fold:
     """What the first rank reads: other machines may hold another file beside the data, or none."""
     parts, *_ = ranks.gather_done(
-        lambda: asdict(_fold_of(data, settings)) if ranks.is_first else None
+        lambda: asdict(fold_of(data, settings)) if ranks.is_first else None
     )
     return Fold(**{name: tuple(cases) for name, cases in parts.items()})
 
 
-def _fold_of(data: PreprocessedDataset, settings: TrainingSettings) -> Fold:
-    """The fold of this run: one that the user has chosen, or of a split by the seed."""
+def fold_of(data: PreprocessedDataset, settings: TrainingSettings) -> Fold:
+    """The fold of a run: one that the user has chosen, or of a split by the seed.
+
+    Raises:
+        InputError: if the cases or the user's file do not allow it.
+    """
     if not os.path.lexists(data.splits_path):  # a link to nowhere is refused below
         return split_folds(data.identifiers, settings.number_of_folds, settings.seed)[settings.fold]
     folds = load_folds(data.splits_path, data.identifiers)

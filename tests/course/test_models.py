@@ -11,7 +11,7 @@ from nnunet_lib.course.models import cross_validated_model, trained_model
 from nnunet_lib.course.profiles import resolve
 from nnunet_lib.datasets import make_phantom
 from nnunet_lib.errors import InputError
-from nnunet_lib.loading import split_folds
+from nnunet_lib.loading import Fold, save_folds, split_folds
 from nnunet_lib.model import LAST, load_checkpoint, load_network
 
 TINY = replace(
@@ -89,6 +89,19 @@ def test_folds_share_their_preprocessed_cases(dataset, trainings):
 def test_anything_that_shapes_the_model_trains_anew(dataset, trainings, change):
     before = get(dataset)
     assert get(dataset, **change).run != before.run
+    assert len(trainings) == 2
+
+
+def test_folds_of_the_learners_own_are_those_that_the_model_has(dataset, trainings):
+    before = get(dataset)
+    chosen = [Fold(before.fold.validation, before.fold.training)]
+    assert chosen[0] != before.fold
+    save_folds(chosen, before.preprocessed.splits_path)
+    after = get(dataset)
+    assert after.fold == chosen[0]
+    assert after.run != before.run
+    before.preprocessed.splits_path.unlink()
+    assert get(dataset) == before
     assert len(trainings) == 2
 
 
