@@ -58,7 +58,7 @@ def convert(
     source, output = Path(source), Path(output)
     suffixes, title = (*channels.values(), label_suffix), name or source.resolve().name
     _require_clear(suffixes, labels, output)
-    check_description(output / "dataset.json", _description(title, channels, labels, ()))
+    _require_sound(_description(title, channels, labels, ()))
     cases, findings = _sort_files(source, suffixes)
     for case, files in cases.items():
         findings += _missing(source, case, files, suffixes)
@@ -88,6 +88,15 @@ def _require_clear(suffixes: Sequence[str], labels: Sequence[str], output: Path)
     if not is_free(output):
         raise InputError(f"{output}: is there already. Name a folder that does not exist.")
     require_writable_folder(output)
+
+
+def _require_sound(description: dict[str, Any]) -> None:
+    """Refuse names of channels and labels that `Dataset.open` would; no file holds them yet."""
+    try:
+        check_description(Path("dataset.json"), description)
+    except FindingError as error:
+        wrong = error.finding
+        raise InputError(f"The dataset.json to write {wrong.problem}. {wrong.remedy}.") from None
 
 
 def _sort_files(source: Path, suffixes: Sequence[str]) -> tuple[CaseFiles, list[Finding]]:
