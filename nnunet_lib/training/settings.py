@@ -217,8 +217,8 @@ class TrainingSettings:
             raise InputError(f"number of folds {self.number_of_folds}: must be at least 2.")
         if not 0 <= self.fold < self.number_of_folds:
             raise InputError(
-                f"fold {self.fold}: with {self.number_of_folds} folds, it must lie between 0 "
-                f"and {self.number_of_folds - 1}."
+                f"fold {self.fold}: with {self.number_of_folds} folds (--nfolds), it must lie "
+                f"between 0 and {self.number_of_folds - 1}."
             )
 
     @property

@@ -155,7 +155,7 @@ def test_help_imports_no_tensorflow() -> None:
         ("benchmark --steps 0", "steps 0"),
         ("benchmark --data missing", "missing"),
         ("benchmark --patch-size 36 36 36", "multiple of 8 x 8 x 8"),
-        ("train --data d --results r --fold 7", "fold 7"),
+        ("train --data d --results r --fold 7", "fold 7: with 5 folds (--nfolds)"),
         ("grade --submissions missing --output class.csv", "missing"),
         ("course --record --notebooks 00.ipynb", "whole course"),
         ("train --data d --results r --time-limit -1", "minutes"),
