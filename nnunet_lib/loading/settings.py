@@ -23,10 +23,11 @@ class AugmentationSettings:
     A probability is for one patch (for flips: one patch and one axis). A range is drawn from
     uniformly. The defaults are what `train` does: NVIDIA's list (see `nvidia`) without mirroring,
     which cost accuracy in trials of 5 minutes on two cores, and with nnU-Net's rotation, low
-    resolution and gamma, because without them a longer training learns its cases by heart. The
-    README has the trials. NVIDIA's ranges and its probability 0.15 are kept, but it draws one coin
-    for brightness and contrast together, where here each has its own. nnU-Net itself mirrors with
-    0.5, turns with 0.2, and has low resolution with 0.25 and gamma with 0.3, 0.1 inverted.
+    resolution and gamma, because without them a longer training learns its cases by heart:
+    docs/defaults.md has the trials. NVIDIA's ranges and its probability 0.15 are kept, but it draws
+    one coin for brightness and contrast together, where here each has its own. nnU-Net itself
+    mirrors with 0.5, turns with 0.2, and has low resolution with 0.25 and gamma with 0.3, 0.1
+    inverted.
 
     Attributes:
         enabled: False leaves patches as they were cropped.

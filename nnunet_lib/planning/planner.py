@@ -71,7 +71,7 @@ class PlannerSettings:
         small_steps: keep the batch to 2 volumes or 32 slices, and where a whole median case would
             fit, take a volume of 0.8 of it an axis. A CPU needs proportionally longer for a
             larger step, and in the same minutes many small steps teach more than few large ones
-            (README has the measurements). nnU-Net has this off.
+            (docs/defaults.md has the trials). nnU-Net has this off.
     """
 
     dimensions: int = 3

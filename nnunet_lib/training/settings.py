@@ -1,4 +1,4 @@
-"""What a user may set about training. The README says which defaults were measured."""
+"""What a user may set about training. docs/defaults.md says which defaults were tried."""
 
 import math
 from dataclasses import dataclass, field, fields
