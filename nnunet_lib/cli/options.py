@@ -178,7 +178,8 @@ _ALL = (
     Option(
         "--nfolds",
         "number_of_folds",
-        "parts that the cases are split into, by the seed or by splits_final.json",
+        "parts that the cases are split into; with folds of your own, in splits_final.json of "
+        "--data, how many of them there are",
         "number",
         int,
     ),

@@ -128,10 +128,13 @@ def _require_partition(data: PreprocessedDataset, folds: Sequence[Fold]) -> None
     every = sorted(data.identifiers)
     whole = all(sorted(fold.training + fold.validation) == every for fold in folds)
     if not whole or sorted(case for fold in folds for case in fold.validation) != every:
+        there = len(load_folds(data.splits_path, data.identifiers))
+        number = f", of {there} in the file," if there > len(folds) else ""
+        remedy = f"Give --nfolds {there}, correct" if there > len(folds) else "Correct"
         raise InputError(
             f"{data.splits_path}: --fold all scores each case once. So each of these {len(folds)} "
-            "folds must hold every case once, and one of them validate it. Correct the file, give "
-            "--nfolds the number of its folds, or train them one by one with --fold."
+            f"folds{number} must hold every case once, and one of them validate it. {remedy} the "
+            "file, or train them one by one with --fold."
         )
 
 

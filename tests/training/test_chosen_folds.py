@@ -152,6 +152,15 @@ def test_a_run_says_how_many_cases_its_fold_leaves_out(
     ]
 
 
+def test_who_asks_for_fewer_folds_than_the_file_has_is_told_their_number(
+    data: PreprocessedDataset, tmp_path: Path
+) -> None:
+    save_folds(split_folds(data.identifiers, 3), data.splits_path)
+    words = r"these 2 folds, of 3 in the file, .* Give --nfolds 3"
+    with pytest.raises(InputError, match=words):
+        cross_validate(data, tmp_path / "all", replace(SHORT, number_of_folds=2), False)
+
+
 @pytest.mark.slow
 def test_a_run_says_whose_folds_it_follows_and_predicts_its_own_cases(
     data: PreprocessedDataset, phantom_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture
