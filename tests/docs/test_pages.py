@@ -38,6 +38,18 @@ def test_every_link_to_a_file_leads_somewhere(name: str, page) -> None:
     assert [link for link in files if not (ROOT / name).parent.joinpath(link).exists()] == []
 
 
+def test_every_link_to_a_heading_leads_to_one(name: str, page) -> None:
+    for link, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page(name).text):
+        leads_to = (ROOT / name).parent.joinpath(link) if link else ROOT / name
+        assert anchor in anchors(leads_to.read_text(encoding="utf-8")), f"{link}#{anchor}"
+
+
+def anchors(text: str) -> set[str]:
+    """What GitHub calls the headings of a page: in small letters, with hyphens for spaces."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
 def test_it_names_no_package_index(name: str, page) -> None:
     for word in ("index-url", "pypi.org", "files.pythonhosted", "find-links", "trusted-host"):
         assert word not in page(name).text
