@@ -70,7 +70,7 @@ def test_each_notebook_has_a_line_an_exercise_and_a_broken_one_a_line_too(
     assert {name for name, row in table.items() if row["solved"] == "yes"} == {"ann/exercise.ipynb"}
     assert table["bob.ipynb"]["mistake"] == "sum"
     assert "Divide, too." in table["bob.ipynb"]["message"]
-    assert "more than 2 seconds" in table["cleo.ipynb"]["message"]
+    assert "more than 5 seconds" in table["cleo.ipynb"]["message"]
     assert "no cell that begins" in table["dan.ipynb"]["message"]
     assert "No cell begins with the line # exercise 77.mean" in table["eve.ipynb"]["message"]
     told = [row["message"] for row in rows(output) if not row["exercise"]]
