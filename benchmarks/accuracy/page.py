@@ -20,7 +20,8 @@ training on a GPU (five folds, all 260 cases; Isensee et al. 2021)."""
 WHY_MISSED = (
     "Why goals are missed: the goal of 45 minutes is what nnU-Net publishes after a full training "
     "on a GPU, as the mean of five folds over all 260 cases (Isensee et al. 2021), and the earlier "
-    "ones are on the way there; but one fold of fewer cases may be harder or easier."
+    "ones are on the way there; but one fold of fewer cases may be harder or easier, and [more "
+    "cases helped](../docs/defaults.md#more-cases) where more minutes did not."
 )
 FOLDS = TrainingSettings().number_of_folds
 SHOWN_FOLD = 0
