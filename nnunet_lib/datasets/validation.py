@@ -133,7 +133,7 @@ def _not_finite(path: Path) -> Iterator[Finding]:
     array = read_volume([path]).array  # (z, y, x, c)
     count = array.size - np.count_nonzero(np.isfinite(array))
     if count:
-        problem = f"has {count} voxels that are NaN or infinite"
+        problem = f"has voxels that are NaN or infinite: {count}"
         yield Finding(path, problem, "Replace these voxels, for instance by the background's value")
 
 

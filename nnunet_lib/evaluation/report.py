@@ -217,7 +217,7 @@ class EvaluationReport:
         if self.tolerance_mm is not None:
             lines += self._describe_surfaces(self.tolerance_mm)
         if self.labels_without_prediction:
-            lines.append(f"{self.labels_without_prediction} label maps have no prediction.")
+            lines.append(f"Label maps without a prediction: {self.labels_without_prediction}")
         return "\n".join(lines)
 
     def _describe_surfaces(self, tolerance_mm: float) -> Iterator[str]:

@@ -161,7 +161,7 @@ def test_the_table_names_classes_scores_and_what_was_left_out(folders):
     text = evaluate_folder(*folders).describe()
     assert "0.7500" in text.splitlines()[3]
     assert "0.6667  none (fewer than 2 cases)" in text
-    assert "1 label maps have no prediction" in text
+    assert "Label maps without a prediction: 1" in text
 
 
 def test_a_class_that_is_only_predicted_counts_as_wrong(folders):

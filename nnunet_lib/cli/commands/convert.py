@@ -25,7 +25,7 @@ def _run(arguments: Arguments) -> None:
         labels=arguments.structures,
         progress=True,
     )
-    print(f"{len(dataset.training)} cases: {dataset.root}")
+    print(f"Cases in {dataset.root}: {len(dataset.training)}")
 
 
 COMMAND = Command(

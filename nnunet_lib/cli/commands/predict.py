@@ -41,7 +41,7 @@ def _run(arguments: Arguments) -> None:
         compute=settings_from(arguments, ComputeSettings()),
     )
     if join().is_first:
-        print(f"{len(written)} label maps: {arguments.output}")
+        print(f"Label maps written to {arguments.output}: {len(written)}")
 
 
 COMMAND = Command("predict", "segment images that the model has not seen", _options, _run)

@@ -80,7 +80,7 @@ def _run(arguments: Arguments) -> None:
         workers=arguments.workers,
         fingerprint=fingerprint,
     )
-    print(f"{len(done.identifiers)} cases: {done.folder}")
+    print(f"Cases in {done.folder}: {len(done.identifiers)}")
 
 
 COMMAND = Command("preprocess", "crop, normalise and resample the cases", _options, _run)
