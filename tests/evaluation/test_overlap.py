@@ -49,9 +49,10 @@ def test_counts_do_not_overflow():
     assert dice_of(Overlap(many, many, many // 2)) == 0.5
 
 
-def test_maps_that_would_broadcast_are_refused():
-    with pytest.raises(ValueError, match="shape"):
-        dice(np.zeros((4, 3), np.uint8), np.zeros((1, 3), np.uint8))
+@pytest.mark.parametrize("shape", [(1, 3), (3, 4), (4, 3, 1)], ids=["broadcast", "turned", "3D"])
+def test_maps_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match="maps differ in shape"):
+        dice(np.zeros((4, 3), np.uint8), np.zeros(shape, np.uint8))
 
 
 @pytest.mark.parametrize("kind", [bool, np.uint8])

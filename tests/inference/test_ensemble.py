@@ -232,6 +232,12 @@ def test_an_unfinished_cross_validation_is_named(runs, tmp_path):
         predict(runs.folder, tmp_path / "images", tmp_path / "out")
 
 
+def test_a_run_with_another_run_in_its_folder_is_itself(runs):
+    run = runs.folder / "fold_0"
+    write_json(run / "later/fold.json", {"training": [], "validation": []})
+    assert [member.source for member in load_members([run])] == [run]
+
+
 @pytest.mark.parametrize("what", ["channels", "labels"])
 def test_runs_that_mean_other_things_are_refused_and_named(runs, tmp_path, what):
     plan = runs.plan_of[runs.run_2d]

@@ -194,20 +194,25 @@ def test_all_faults_in_headers_are_found_before_the_work(images, model, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("channels", "scans"), [(("MRI",), 2), (("T1", "T2"), 3)])
 def test_scans_that_are_named_as_channels_are_told_so_with_how_to_name_them(
-    images, tmp_path, make_plan, oblique
+    images, tmp_path, make_plan, oblique, channels, scans
 ):
-    for number in range(3):
-        path = tmp_path / "scans" / f"scan_{number:04d}.nii.gz"
+    number = len(channels)
+    for index in range(scans):
+        path = tmp_path / "scans" / f"scan_{index:04d}.nii.gz"
         write_volume(path, images[1]["a"][..., 0], oblique(SPACING))
     plan = make_plan(SPACING, (8, 8, 8))
-    plan = replace(plan, channels=("MRI",), normalisation=plan.normalisation[:1])
+    plan = replace(plan, channels=channels, normalisation=plan.normalisation[:number])
     member = Member(lambda patches: patches, plan)
     with pytest.raises(InputError) as caught:
-        predict_files([member], find_images(tmp_path / "scans", 1), tmp_path / "out")
+        predict_files([member], find_images(tmp_path / "scans", number), tmp_path / "out")
     text = str(caught.value)
-    assert "scan_0000.nii.gz: has 3 channels, but the model was trained with 1." in text
-    assert "count as channels of one case; name a scan of its own scan_0000_0000.nii.gz." in text
+    told = f"scan_0000.nii.gz: has {scans} channels, but the model was trained with {number}."
+    assert told in text
+    own = "scan_0000_0000.nii.gz" if number == 1 else "otherwise"
+    assert f"count as channels of one case; name a scan of its own {own}" in text
+    assert ("_0000 T1, _0001 T2." in text) == ("Files of one channel" in text) == (number == 2)
 
 
 @pytest.mark.parametrize(
@@ -277,9 +282,12 @@ def test_a_case_with_unusable_voxels_does_not_stop_the_others(
     folder, arrays = images
     arrays["a"][3, 2, 1, 0] = value
     write_volume(folder / "a.nii.gz", arrays["a"], oblique(SPACING))
-    with pytest.raises(InputError, match=r"a\.nii\.gz: the image has voxels that are NaN"):
+    fault = r"a\.nii\.gz: the image has voxels that are NaN[^\n]*\n"
+    with pytest.raises(InputError, match=f"{fault}The other images were segmented"):
         predict(model.run, folder, tmp_path / "out")
     assert names(tmp_path / "out") == ["b.nii.gz", "c.nii.gz"]
+    with pytest.raises(InputError, match=f"{fault}No image was segmented"):
+        predict(model.run, folder / "a.nii.gz", tmp_path / "alone")
 
 
 def test_no_earlier_prediction_stands_for_a_case_that_fails(images, model, tmp_path, oblique):
@@ -309,13 +317,25 @@ def test_an_interrupted_prediction_leaves_earlier_maps_of_cases_not_yet_begun(
     assert names(tmp_path / "out") == ["a.nii.gz", "c.nii.gz"]
 
 
-def test_how_many_networks_have_flips_to_average_over_is_told(images, tmp_path, make_plan, capsys):
+@pytest.mark.parametrize(
+    ("mirrored", "tta", "told"),
+    [
+        ((True, False), True, "Test-time augmentation for 1 of 2 networks"),
+        ((False, False), True, "No test-time augmentation"),
+        ((True, True), True, None),
+        ((False, False), False, None),
+    ],
+    ids=["some", "none", "all", "not asked for"],
+)
+def test_how_many_networks_have_flips_to_average_over_is_told(
+    images, tmp_path, make_plan, capsys, mirrored, tta, told
+):
     plan = make_plan(SPACING, (8, 8, 8))
-    plans = (plan, replace(plan, mirrored=False))
-    members = [Member(lambda patches: patches, plan) for plan in plans]
+    members = [Member(lambda patches: patches, replace(plan, mirrored=one)) for one in mirrored]
     cases = find_images(images[0] / "b.nii.gz", 3)
-    predict_files(members, cases, tmp_path / "out", InferenceSettings(tta=True))
-    assert "for 1 of 2 networks" in capsys.readouterr().out
+    predict_files(members, cases, tmp_path / "out", InferenceSettings(tta=tta))
+    said = capsys.readouterr().out
+    assert told in said if told else "augmentation" not in said
 
 
 @pytest.mark.parametrize(

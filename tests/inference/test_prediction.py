@@ -225,6 +225,9 @@ def test_a_long_case_shows_how_many_windows_are_done(make_plan, monkeypatch, cap
     shown = capsys.readouterr().err
     assert "case_01" in shown
     assert "/27" in shown
+    monkeypatch.setattr("nnunet_lib.inference.prediction.BAR_AFTER_SECONDS", 600)
+    predict_volume(identity, volume, plan, settings, description="a short case")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_network_that_never_met_a_mirrored_case_is_not_asked_about_one(make_plan):
