@@ -1,12 +1,14 @@
 """The U-Net against published parameter counts, its own formula, and its grids."""
 
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from nnunet_lib.model import Precision, build_unet, head_strides
+from nnunet_lib.model import Precision, build_unet, head_strides, variable_arrays
 from nnunet_lib.planning import Normalisation, Plan
 
 
@@ -108,6 +110,91 @@ def test_the_kernels_are_the_plans() -> None:
     assert model.get_layer("down_2_first_convolution").kernel_size == (3, 3, 3)
     assert model.get_layer("down_5_first_convolution").strides == (1, 2, 2)
     assert model.outputs[0].shape[1:] == (20, 320, 256, 3)
+
+
+class Reference:
+    """A U-Net by its formulas: one case (*spatial, channels), in float64, with the same weights."""
+
+    def __init__(self, plan: Plan, model: tf.keras.Model) -> None:
+        self.plan, self.weights = plan, variable_arrays(model.variables)
+
+    def block(self, image: np.ndarray, strides: tuple[int, ...], name: str) -> np.ndarray:
+        """Convolution centred on every stride-th voxel, instance norm, leaky ReLU."""
+        kernel = self.weights[f"{name}_convolution/kernel:0"]  # (*k, in, out)
+        axes = tuple(range(len(strides)))
+        margins = [(width // 2,) * 2 for width in kernel.shape[:-2]]
+        padded = np.pad(image, [*margins, (0, 0)])
+        views = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape[:-2], axes)
+        views = np.moveaxis(
+            views[tuple(slice(None, None, step) for step in strides)], len(axes), -1
+        )
+        features = np.tensordot(views, kernel, len(axes) + 1)  # (*s / strides, out)
+        features -= features.mean(axis=axes)
+        features /= np.sqrt(features.var(axis=axes) + 1e-5)
+        scaled = features * self.weights[f"{name}_norm/gamma:0"]
+        scaled += self.weights[f"{name}_norm/beta:0"]
+        return np.where(scaled < 0, self.plan.negative_slope * scaled, scaled)
+
+    def stage(self, image: np.ndarray, strides: tuple[int, ...], name: str) -> np.ndarray:
+        first = self.block(image, strides, f"{name}_first")
+        return self.block(first, (1,) * len(strides), f"{name}_second")
+
+    def up(self, image: np.ndarray, strides: tuple[int, ...], name: str) -> np.ndarray:
+        """Each voxel times the kernel fills its own block of voxels."""
+        kernel = self.weights[f"{name}/kernel:0"]  # (*strides, out, in)
+        axes = len(strides)
+        blocks = np.tensordot(image, kernel, (-1, -1))  # (*s, *strides, out)
+        order = chain.from_iterable((axis, axes + axis) for axis in range(axes))
+        shape = np.multiply(image.shape[:-1], strides)
+        return blocks.transpose(*order, -1).reshape(*shape, -1) + self.weights[f"{name}/bias:0"]
+
+    def heads(self, image: np.ndarray) -> list[np.ndarray]:
+        """Logits, finest first."""
+        features = []
+        for index, strides in enumerate(self.plan.strides):
+            image = self.stage(image, strides, f"down_{index}")
+            features.append(image)
+        logits: list[np.ndarray] = []
+        for index in reversed(range(len(features) - 1)):
+            raised = self.up(image, self.plan.strides[index + 1], f"up_{index}_transposed")
+            joined = np.concatenate([raised, features[index]], axis=-1)
+            image = self.stage(joined, (1,) * len(self.plan.patch_size), f"up_{index}")
+            head = f"head_{index}_convolution"
+            kernel, bias = (self.weights[f"{head}/{part}:0"] for part in ("kernel", "bias"))
+            logits.insert(0, image @ kernel.reshape(kernel.shape[-2:]) + bias)
+        return logits
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        isotropic(
+            3,
+            (4, 6, 8),
+            stages=3,
+            channels=("T2", "ADC"),
+            strides=((1, 1, 1), (1, 2, 2), (2, 1, 2)),
+            kernels=((1, 3, 3), (3, 3, 3), (3, 3, 3)),
+            filters=(3, 4, 5),
+        ),
+        isotropic(2, (8, 12), stages=3, filters=(4, 3, 5), negative_slope=0.2),
+    ],
+    ids=["3D", "2D"],
+)
+def test_logits_are_those_of_the_formulas(plan: Plan) -> None:
+    """What weights mean: another order, centre or constant would need another CHECKPOINT_FORMAT.
+
+    Intensities are so small that the epsilon of the norms counts.
+    """
+    random, model = np.random.default_rng(0), build_unet(plan)
+    for variable in model.variables:
+        variable.assign(random.normal(0.3, 0.5, variable.shape))
+    patches = random.normal(0, 1e-3, (2, *plan.patch_size, len(plan.channels)))
+    expected = [Reference(plan, model).heads(patch) for patch in patches]
+    for cases in (1, 2):  # of which one alone takes another way
+        found = model(tf.constant(patches[:cases], tf.float32), training=False)
+        for head, logits in zip(found, zip(*expected[:cases], strict=True), strict=True):
+            np.testing.assert_allclose(head, logits, rtol=0, atol=1e-3 * np.abs(logits).max())
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
