@@ -114,6 +114,23 @@ def test_a_template_that_a_scan_was_aligned_to_changes_neither_its_volume_nor_it
     assert not report.cases[0].sheared
 
 
+@pytest.mark.parametrize("qform", [None, AFFINE], ids=["no qform", "qform"])
+@pytest.mark.parametrize("code", [1, 4], ids=["scanner", "template"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_volumes_are_above_0_and_a_tilt_is_seen_whatever_else_is_said(folders, qform, code, sign):
+    """A converter writes a tilt as sform, beside a qform, which cannot hold it, or alone."""
+    mirror = np.diag([sign, 1, 1, 1])
+    for folder in folders:
+        image = nib.Nifti1Image(np.ones((3, 2, 2), np.uint8), TILTED @ mirror)
+        image.set_qform(None if qform is None else qform @ mirror, 0 if qform is None else 1)
+        image.set_sform(TILTED @ mirror, code)
+        nib.save(image, folder / "a.nii.gz")
+    a, _ = evaluate_folder(*folders).cases
+    volumes = (a.classes[1].prediction_ml, a.classes[1].truth_ml)
+    assert volumes == pytest.approx((12 * VOXEL_ML, 12 * VOXEL_ML))
+    assert a.sheared == (code == 1 or qform is None)
+
+
 def test_surface_scores_are_in_both_files_and_means_leave_out_what_has_no_distance(
     folders, tmp_path
 ):

@@ -66,12 +66,12 @@ def test_parts_that_were_evaluated_differently_are_refused(five_cases, change):
 
 def test_a_class_of_one_part_is_absent_from_the_others():
     one = CaseScores("b", {2: ClassScore(0.5, 1.0, 2.0)})
-    other = CaseScores("a", {7: ClassScore(0.0, 0.5, 0.0)})
+    other = CaseScores("a", {8: ClassScore(0.0, 0.5, 0.0)})
     merged = EvaluationReport.merged([EvaluationReport((one,)), EvaluationReport((other,))])
     absent = ClassScore(None, 0.0, 0.0)
     assert [case.case for case in merged.cases] == ["a", "b"]
-    assert list(merged.cases[0].classes.items()) == [(2, absent), (7, other.classes[7])]
-    assert list(merged.cases[1].classes.items()) == [(2, one.classes[2]), (7, absent)]
+    assert list(merged.cases[0].classes.items()) == [(2, absent), (8, other.classes[8])]
+    assert list(merged.cases[1].classes.items()) == [(2, one.classes[2]), (8, absent)]
 
 
 def test_an_absent_class_counts_as_one_where_that_was_asked():

@@ -46,6 +46,16 @@ def test_the_mean_is_over_classes_of_the_mean_over_cases():
     assert summary.cases == 3
 
 
+def test_means_are_no_medians_and_classes_are_in_order():
+    cases = [{8: 1.0, 1: 0.0, 3: 0.1}, {1: 0.1}, {1: 0.8}]
+    assert list(class_means(cases).items()) == [(1, pytest.approx(0.3)), (3, 0.1), (8, 1.0)]
+    summary = summarise(cases)
+    assert summary.dice == pytest.approx(1.4 / 3)
+    a_case = [1.1 / 3, 0.1, 0.8]
+    expected = stats.t.interval(0.95, 2, loc=1.4 / 3, scale=stats.sem(a_case))
+    assert summary.confidence_interval == pytest.approx(expected)
+
+
 def test_a_class_that_is_nowhere_defined_is_left_out():
     cases = [{1: 0.5, 2: None}, {1: 0.7, 2: None}]
     assert class_means(cases) == {1: pytest.approx(0.6), 2: None}

@@ -64,6 +64,12 @@ def test_an_image_of_one_slice_is_compared_as_a_picture(axis):
     assert surface_scores(*slices, np.insert((1.0, 1.0), axis, 7.0)) == flat
 
 
+def test_an_image_of_one_voxel_has_a_surface():
+    voxel = np.ones((1, 1, 1), np.uint8)
+    assert surface_scores(voxel, voxel, SPACING) == SurfaceScores(0, 0, 1)
+    assert surface_scores(voxel, 0 * voxel, SPACING) == SurfaceScores(None, None, 0)
+
+
 def test_a_shifted_cube():
     # Each cube of 3 voxels has 26 on its surface (all but the centre). Shifted by 3 along x they
     # touch: the facing layer of 9 is 1 voxel from the other's, the middle layer's 8 are 2 away and

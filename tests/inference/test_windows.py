@@ -112,6 +112,7 @@ def test_weights_are_positive_symmetric_and_peak_in_the_middle(patch):
     assert weights[tuple(size // 2 for size in patch)] == 1
     np.testing.assert_array_equal(weights, np.flip(weights))
     assert (blend_weights(patch, "constant") == 1).all()
+    assert not weights.flags.writeable  # all windows of all cases share them
 
 
 def test_the_gaussian_has_a_sigma_of_an_eighth_of_the_patch():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from nnunet_lib.errors import InputError
 from nnunet_lib.model import (
@@ -94,6 +95,25 @@ def test_a_checkpoint_file_does_not_stand_for_another_state(tmp_path: Path) -> N
     assert find_checkpoint(path) == path
     with pytest.raises(InputError, match=f"another was asked for: {BEST}"):
         find_checkpoint(path, BEST)
+    best = path.rename(tmp_path / BEST)
+    assert find_checkpoint(best, BEST) == find_checkpoint(best) == best
+
+
+def test_a_folder_of_runs_names_them(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"Name a run folder of `train`\.$"):
+        find_checkpoint(tmp_path)
+    runs = [tmp_path / name for name in ("second", "first")]
+    for run in runs:
+        run.mkdir()
+        (run / LAST).touch()
+    with pytest.raises(InputError, match=f"one of the runs in it: {runs[1]}, {runs[0]}"):
+        find_checkpoint(tmp_path)
+
+
+def test_variables_of_one_name_are_not_written_over_each_other() -> None:
+    variables = [tf.Variable(value, name="kernel") for value in (1.0, 2.0)]
+    with pytest.raises(ValueError, match="share a name"):
+        variable_arrays(variables)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", None], ids=["empty", "text", "cut short"])

@@ -74,6 +74,24 @@ def test_a_gpu_without_tensor_cores_for_the_precision_is_named(
     assert [note.split()[0] for note in found] == slow
 
 
+def test_a_gpu_that_does_not_tell_its_capability_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    details = {"old": {"device_name": "P100", "compute_capability": (6, 0)}, "other": {}}
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: list(details))
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", details.get)
+    monkeypatch.setattr(compute, "_try_convolution", lambda _: None)
+    (note,) = prepare(ComputeSettings("float16"))
+    assert note == "P100 has compute capability 6.0: float16 gains speed only from 7.0 on."
+
+
+def test_tensorflow_warns_of_other_things_as_before() -> None:
+    logger = tf.get_logger()
+    before = logger.level
+    prepare(ComputeSettings("float16"))
+    assert logger.level == before
+
+
 def test_a_precision_without_convolutions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def unimplemented(*_: object) -> None:
         raise tf.errors.UnimplementedError(None, None, "no such kernel")
