@@ -145,8 +145,10 @@ def test_tensorflow_does_not_take_an_ensemble_s_networks_for_one_that_is_traced_
 
 def test_batch_norm_predicts_by_its_moving_statistics_in_any_batch() -> None:
     model = build_unet(replace(PLAN, norm="batch"))
+    untrained = model(tf.constant(patches(2)), training=False)[0].numpy()
     training_forward(model)(tf.constant(patches(2)))
     expected = model(tf.constant(patches(2)), training=False)[0].numpy()
+    assert np.abs(expected - untrained).max() > 1e-3
     network = as_network(model)
     for number in (1, 2):
         np.testing.assert_allclose(network(patches(2)[:number]), expected[:number], atol=1e-5)
