@@ -97,6 +97,13 @@ def test_it_is_kept_for_the_class_that_it_helps_and_not_for_the_one_it_hurts():
     assert decision((prediction, truth)) == Postprocessing(False, (1,))
 
 
+def test_classes_are_decided_with_the_foreground_settled():
+    # The largest piece of 1 lies far off and goes with the foreground's rule; a crumb stays.
+    truth = blocks((1, 0, 4), (2, 4, 12))
+    prediction = blocks((1, 0, 4), (2, 4, 12), (1, 12, 13), (1, 16, 22))
+    assert decision((prediction, truth)) == Postprocessing(True, (1,))
+
+
 def test_a_rising_mean_does_not_pay_for_a_class_that_falls():
     # Without the lower pieces, 1 gains much and 2 loses little.
     truth = blocks((1, 0, 6), (2, 6, 12), (2, 14, 15))
@@ -185,5 +192,6 @@ def test_a_class_s_largest_piece_may_go_with_the_foreground():
     prediction[..., 14:20] = 2
     both = Postprocessing(True, (1, 2))
     kept = both.apply(prediction)
+    assert np.flatnonzero(kept == 2).tolist() == [8, 9]  # the largest of what was left
     found = try_postprocessing(prediction, prediction, (1, 2)).after(both)
     assert found == {value: dice(kept, prediction, value) for value in (1, 2)}
