@@ -369,9 +369,10 @@ def _shrink(topology: Topology, grid: _Grid, labels: int, settings: PlannerSetti
             for axis, (patch, median) in enumerate(
                 zip(topology.patch_size, grid.median_shape, strict=True)
             )
+            if patch > 1
         ]
         topology = _smaller(topology, grid.spacing, axis=max(ratios)[1])
-        if min(topology.patch_size) < 1 or len(topology.strides) == 1:
+        if len(topology.strides) == 1:
             raise InputError(
                 f"memory_gigabytes {settings.memory_gigabytes:g} is too small for any network "
                 f"with {settings.base_filters} base filters. Give more, or fewer filters."

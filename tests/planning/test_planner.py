@@ -247,6 +247,7 @@ class TestGivenSizes:
             {"memory_gigabytes": -1.0},
             {"memory_gigabytes": float("nan")},
             {"target_spacing": (1.0, float("nan"), 1.0)},
+            {"target_spacing": (1.0, float("inf"), 1.0)},
         ],
     )
     def test_what_no_plan_can_follow_is_refused(self, wrong: dict[str, object]) -> None:
@@ -256,7 +257,8 @@ class TestGivenSizes:
 
 def test_images_too_small_for_a_network_are_refused(make_fingerprint: Maker) -> None:
     with pytest.raises(InputError, match="too small"):
-        make_plan(make_fingerprint((6, 7, 5)))
+        make_plan(make_fingerprint((7, 7, 7)))
+    assert len(make_plan(make_fingerprint((8, 8, 8))).strides) == 2
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
@@ -292,8 +294,12 @@ def test_a_spacing_given_in_the_slice_makes_it_no_single_one(make_fingerprint: M
 def test_a_target_spacing_that_leaves_one_slice_leaves_one_voxel_of_a_patch(
     make_fingerprint: Maker,
 ) -> None:
-    settings = PlannerSettings(target_spacing=(40.0, 1.0, 1.0))
-    assert make_plan(make_fingerprint((40, 60, 60)), settings).patch_size[0] == 1
+    settings = PlannerSettings(target_spacing=(40.0, 1.0, 1.0), base_filters=32)
+    assert make_plan(make_fingerprint((40, 60, 60)), settings).patch_size == (1, 64, 64)
+    bounded = make_plan(make_fingerprint((40, 512, 512)), settings)  # by the memory, in the plane
+    assert bounded.patch_size[0] == 1
+    assert len(bounded.strides) > 1
+    assert 2 * estimate(bounded) <= 2 * 5.6e8 * settings.memory_gigabytes / 8
 
 
 def test_what_a_plan_cannot_mend_is_said(make_fingerprint: Maker) -> None:
