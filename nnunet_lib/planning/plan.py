@@ -153,8 +153,10 @@ class Plan:
             yield scheme.scheme not in get_args(Scheme), f"{name} is {scheme.scheme}"
             masked = isinstance(scheme.inside_mask, bool)
             yield not masked, f"{name} has inside_mask {scheme.inside_mask!r}, no truth value"
-            number_given = isinstance(scheme.mean, int | float) and math.isfinite(scheme.mean)
-            yield not number_given, f"{name} has the mean {scheme.mean!r}, no number"
+            for field in ("lower", "upper", "mean", "standard_deviation"):
+                value = getattr(scheme, field)
+                number_given = isinstance(value, int | float) and math.isfinite(value)
+                yield not number_given, f"{name} has the {field} {value!r}, no number"
             unclear = not (scheme.lower <= scheme.upper and scheme.standard_deviation > 0)
             yield unclear, f"{name} has no range to clip to, or a standard_deviation of 0 or less"
         steps = [math.prod(axis) for axis in zip(*self.strides, strict=True)]
