@@ -270,5 +270,5 @@ def _recipe(task: _CaseTask) -> dict[str, Any]:
 
 
 def _source_files(task: _CaseTask) -> list[Path]:
-    label = [] if task.mode == "test" or task.case.label is None else [task.case.label]
+    label = [] if task.case.label is None else [task.case.label]
     return [*task.case.images, *label]

@@ -308,4 +308,4 @@ def _nearest_matrix(size: int, new_size: int) -> csr_array:
 def nearest_voxels(size: int, new_size: int) -> np.ndarray:
     """For each of `new_size` voxels the index of the old voxel that holds its centre."""
     centres = (np.arange(new_size) + 0.5) * (size / new_size)  # in old voxels
-    return np.minimum(np.floor(centres).astype(np.intp), size - 1)
+    return np.floor(centres).astype(np.intp)

@@ -305,10 +305,36 @@ class TestErrors:
         with pytest.raises(InputError, match=f"the value {len(known.labels)}.*labels up to"):
             preprocess(dataset, known, tmp_path)
 
+    @pytest.mark.parametrize(
+        "misfit", [{"labels": ("background", "one")}, {"channels": ("MRI", "MRI")}]
+    )
+    def test_a_plan_that_does_not_fit_replaces_none(
+        self, small: Planned, tmp_path: Path, misfit: dict[str, Any]
+    ) -> None:
+        dataset, _, plan = small
+        preprocess(dataset, plan, tmp_path)
+        before = files(tmp_path)
+        schemes = plan.normalisation * len(misfit.get("channels", plan.channels))
+        with pytest.raises(InputError, match=r"dataset\.json: the plan is for . channels"):
+            preprocess(dataset, replace(plan, **misfit, normalisation=schemes), tmp_path)
+        assert files(tmp_path) == before
+
+    def test_a_full_disk_is_told_with_the_folder(
+        self, small: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def save(path: Path, array: np.ndarray, **_: Any) -> None:
+            raise OSError("1024 requested and 0 written")  # NumPy's own, without a reason
+
+        monkeypatch.setattr(np, "save", save)
+        dataset, _, plan = small
+        with pytest.raises(InputError, match=r"3d.training: .*0 written: is the disk full\?"):
+            preprocess(dataset, plan, tmp_path)
+
     @pytest.mark.parametrize("mode", ["training", "val", "test"])
     def test_no_cases(self, small: Planned, tmp_path: Path, mode: Mode) -> None:
         dataset, _, plan = small
-        with pytest.raises(InputError, match=r"no \w+ cases"):
+        kind = "test" if mode == "test" else "training"
+        with pytest.raises(InputError, match=f"lists no {kind} cases"):
             preprocess(replace(dataset, training=(), test=()), plan, tmp_path, mode=mode)
 
     def test_unknown_mode(self, small: Planned, tmp_path: Path) -> None:
