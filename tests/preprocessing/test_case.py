@@ -16,6 +16,7 @@ from nnunet_lib.preprocessing import (
     padding_to,
     preprocess_case,
     resample_image,
+    resample_labels,
 )
 
 MakePlan = Callable[..., Plan]
@@ -59,12 +60,39 @@ def test_puts_axes_in_plan_order(
     make_plan: MakePlan, make_volume: MakeVolume, axis_order: tuple[int, ...]
 ) -> None:
     volume, label = make_volume(spacing=(2.0, 1.0, 1.5))
+    volume = replace(volume, affine=np.arange(16.0).reshape(4, 4))
     target = tuple(volume.spacing[axis] for axis in axis_order)
     case = preprocess_case(volume, make_plan(axis_order=axis_order, target_spacing=target), label)
     assert case.label is not None
     np.testing.assert_array_equal(case.label, label.array.transpose(axis_order))
     assert case.geometry.cropped_shape == case.image.shape[:3]
     assert case.geometry.cropped_spacing == target
+    # What leads back to the scan stays in the scan's order.
+    assert case.geometry.original_shape == label.array.shape
+    assert case.geometry.spacing == volume.spacing
+    np.testing.assert_array_equal(case.geometry.affine, volume.affine)
+
+
+@pytest.mark.parametrize(
+    "spacing",
+    [
+        (1.0, 4.0, 1.5),  # thick along y, the last in plan order
+        (1.0, 1.2, 1.0),  # only the plan's are thick
+    ],
+)
+def test_thick_slices_are_looked_for_in_plan_order(
+    make_plan: MakePlan, make_volume: MakeVolume, spacing: tuple[float, float, float]
+) -> None:
+    volume, label = make_volume(spacing=spacing)
+    order, target = (2, 0, 1), (4.0, 1.2, 1.1)
+    plan = make_plan(axis_order=order, target_spacing=target, normalisation=(CT,))
+    case = preprocess_case(volume, plan, label)
+    place = case.geometry.resampled_shape, tuple(spacing[axis] for axis in order), target
+    image, _ = normalise(volume.array, volume.array > 0, CT)
+    expected = resample_image(image.transpose(*order, 3), *place)
+    np.testing.assert_allclose(case.image, expected, atol=1e-6)
+    expected = resample_labels(label.array.transpose(order), *place)
+    np.testing.assert_array_equal(case.label, expected)
 
 
 def test_a_2d_plan_leaves_the_slice_axis_alone(
@@ -207,6 +235,19 @@ def test_a_label_is_padded_with_background(make_plan: MakePlan, make_volume: Mak
     inside = case.geometry.unpad(case.label)
     assert (inside == 1).all()
     assert np.count_nonzero(case.label) == inside.size < case.label.size
+
+
+def test_cropped_and_masked_is_what_is_zero_in_every_channel(
+    make_plan: MakePlan, make_volume: MakeVolume
+) -> None:
+    volume, _ = make_volume(channels=2)
+    volume.array[:2, ..., 0] = 0
+    volume.array[-2:, ..., 1] = 0
+    schemes = (Normalisation("z_score", inside_mask=True),) * 2
+    case = preprocess_case(volume, make_plan(channels=("T1", "T2"), normalisation=schemes))
+    assert case.image.shape == volume.array.shape
+    assert case.image[:2, ..., 0].max() < -1
+    assert case.image[-2:, ..., 1].max() < -1
 
 
 def test_one_channel_of_several_may_be_normalised_inside_the_mask(

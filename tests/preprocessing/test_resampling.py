@@ -50,7 +50,11 @@ def test_logits_are_resampled_as_scipy_does_it(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("spacing", "new_spacing", "axis"),
-    [((5.0, 1.0, 1.0), (1.0, 1.0, 1.0), 0), ((1.0, 1.0, 1.0), (1.0, 4.0, 1.0), 1)],
+    [
+        ((5.0, 1.0, 1.0), FINE, 0),
+        (FINE, (1.0, 4.0, 1.0), 1),
+        ((1.0, 1.0, 5.0), (4.0, 1.0, 1.0), 2),  # the old spacing is asked first
+    ],
 )
 @pytest.mark.parametrize("order", [1, 3])
 def test_thick_slices_are_resampled_apart(
@@ -119,6 +123,13 @@ def test_never_leaves_the_range_that_was_there(spacing: tuple[float, ...]) -> No
     result = resample_image(image, (9, 13, 11), spacing, FINE)
     assert result.min() >= 0
     assert result.max() <= 1
+
+
+def test_each_thick_slice_keeps_to_its_own_range() -> None:
+    most = np.arange(1, 7)[:, None, None, None]
+    image = np.where(noise((6, 8, 8, 2)) > 0, most, -most).astype(np.float32)
+    result = resample_image(image, (6, 13, 11), (5.0, 1.0, 1.0), FINE)
+    assert (np.abs(result) <= most).all()
 
 
 def test_the_same_shape_changes_nothing_and_is_a_copy() -> None:
@@ -191,7 +202,9 @@ class TestLabels:
         [
             ([3, 1], 1),  # the middle is the upper voxel's, as SciPy rounds
             ([1, 3], 3),
+            ([1, 255], 255),
             ([3, 1, 1, 1, 2, 2, 2, 0], 1),  # the nearest is no winner: the lowest of those that are
+            ([3, 200, 200, 200, 100, 100, 100, 0], 100),
         ],
     )
     def test_on_a_tie_the_nearest_voxel_decides(self, values: list[int], expected: int) -> None:
@@ -238,16 +251,21 @@ def distance_to_boundary(label: np.ndarray, spacing: tuple[float, ...]) -> np.nd
     return distances
 
 
-@pytest.mark.parametrize("spacing", [FINE, (5.0, 1.0, 1.0)])
-def test_argmax_a_few_planes_at_a_time_is_the_argmax_of_all(spacing: tuple[float, ...]) -> None:
+@pytest.mark.parametrize(
+    "spacings", [(FINE, FINE), ((5.0, 1.0, 1.0), FINE), ((1.0, 1.0, 5.0), (4.0, 1.0, 1.0))]
+)
+def test_argmax_a_few_planes_at_a_time_is_the_argmax_of_all(
+    spacings: tuple[tuple[float, ...], tuple[float, ...]],
+) -> None:
     logits, shape = noise((6, 9, 8, 5)), (21, 12, 6)  # planes: no multiple of a few
-    expected = resample_logits(logits, shape, spacing, FINE).argmax(axis=-1)
-    np.testing.assert_array_equal(resample_argmax(logits, shape, spacing, FINE), expected)
+    expected = resample_logits(logits, shape, *spacings).argmax(axis=-1)
+    np.testing.assert_array_equal(resample_argmax(logits, shape, *spacings), expected)
 
 
-def test_labels_of_thick_slices_are_not_mixed_across_them() -> None:
+@pytest.mark.parametrize("new_spacing", [(3.0, 0.7, 0.7), (1.0, 1.0, 4.0)])
+def test_labels_of_thick_slices_are_not_mixed_across_them(new_spacing: tuple[float, ...]) -> None:
     labels = np.random.default_rng(0).integers(0, 3, (4, 9, 9)).astype(np.uint8)
-    whole = resample_labels(labels, (7, 14, 14), (5.0, 1.0, 1.0), (3.0, 0.7, 0.7))
+    whole = resample_labels(labels, (7, 14, 14), (5.0, 1.0, 1.0), new_spacing)
     slices = [
         resample_labels(each[None], (1, 14, 14), (5.0, 1.0, 1.0), (5.0, 0.7, 0.7))
         for each in labels
