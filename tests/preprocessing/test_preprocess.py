@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from nnunet_lib.datasets import Dataset, read_label, read_volume, write_volume
+from nnunet_lib.datasets import Dataset, Volume, read_label, read_volume, write_volume
 from nnunet_lib.errors import InputError
 from nnunet_lib.files import read_json
 from nnunet_lib.planning import Fingerprint, Normalisation, Plan, PlannerSettings, plan_dataset
@@ -208,6 +208,26 @@ class TestResuming:
         dataset = replace(dataset, training=(replace(case, **changed),))
         before = stamps(preprocess(dataset, plan, tmp_path / "out").folder)
         os.utime(copy, ns=(1, 1))
+        after = stamps(preprocess(dataset, plan, tmp_path / "out").folder)
+        assert all(after[name] > before[name] for name in before)
+
+    def test_a_source_file_that_changes_after_it_is_read_is_read_again(
+        self, small: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        dataset, _, plan = small
+        case = dataset.training[0]
+        copy = tmp_path / case.images[0].name
+        copy.write_bytes(case.images[0].read_bytes())
+        dataset = replace(dataset, training=(replace(case, images=(copy,)),))
+
+        def read(paths: tuple[Path, ...]) -> Volume:
+            volume = read_volume(paths)
+            os.utime(copy, ns=(1, 1))
+            return volume
+
+        module = importlib.import_module("nnunet_lib.preprocessing.preprocess")
+        monkeypatch.setattr(module, "read_volume", read)
+        before = stamps(preprocess(dataset, plan, tmp_path / "out").folder)
         after = stamps(preprocess(dataset, plan, tmp_path / "out").folder)
         assert all(after[name] > before[name] for name in before)
 
