@@ -94,6 +94,13 @@ def test_every_label_but_the_background_is_foreground(tmp_path: Path) -> None:
     assert compute_fingerprint(dataset).intensities[0].mean == pytest.approx(10.0, abs=0.3)
 
 
+def test_what_is_zero_in_some_channels_alone_is_not_cropped(tmp_path: Path) -> None:
+    image, label = ball()
+    image[0, ..., 0] = image[-1, ..., 1] = 1
+    (shape,) = compute_fingerprint(write_dataset(tmp_path, [(image, label)])).shapes
+    assert shape == label.shape
+
+
 def test_the_relative_size_is_the_median_over_cases(tmp_path: Path) -> None:
     cropped, label = ball()
     whole = np.ones_like(cropped)
