@@ -101,6 +101,14 @@ def test_what_is_zero_in_some_channels_alone_is_not_cropped(tmp_path: Path) -> N
     assert shape == label.shape
 
 
+def test_foreground_that_is_zero_counts(tmp_path: Path) -> None:
+    """Water has 0 Hounsfield units."""
+    image, label = ball()
+    image[2:5, 3:6] = 0  # half of the foreground
+    (statistics, _) = compute_fingerprint(write_dataset(tmp_path, [(image, label)])).intensities
+    assert statistics.mean == pytest.approx(2.5, abs=0.1)
+
+
 def test_the_relative_size_is_the_median_over_cases(tmp_path: Path) -> None:
     cropped, label = ball()
     whole = np.ones_like(cropped)
