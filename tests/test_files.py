@@ -90,6 +90,7 @@ def test_an_entry_that_says_that_all_is_there_comes_last(
     moved, replace = [], os.replace
     monkeypatch.setattr(os, "replace", lambda old, new: (moved.append(new.name), replace(old, new)))
     with filling(tmp_path, last="dataset.json") as temporary:
+        assert tmp_path in temporary.parents  # on one disk, where moving is no copying
         temporary.mkdir()
         for name in ("dataset.json", "a", "z"):
             (temporary / name).touch()

@@ -148,7 +148,8 @@ class TestTargetSpacing:
     ) -> None:
         # The finest axis varies as well, so that taking its percentile instead would show.
         spacings = tuple((2.5 + 0.5 * case, 0.8, 0.5 + 0.01 * case) for case in range(11))
-        plan = make_plan(make_fingerprint((20, 320, 320), spacings=spacings))
+        shapes = ((20, 320, 320),) * 10 + ((2000, 320, 320),)  # few in the median case
+        plan = make_plan(replace(make_fingerprint(spacings=spacings), shapes=shapes))
         assert plan.axis_order == (0, 1, 2)
         assert plan.target_spacing == pytest.approx((3.0, 0.8, 0.55))
         assert "10th percentile" in " ".join(plan.reasons)
@@ -400,6 +401,13 @@ class TestNormalisation:
         assert scheme.scheme == "ct"
         assert (scheme.lower, scheme.upper) == (-41.0, 176.0)
         assert (scheme.mean, scheme.standard_deviation) == (99.3, 39.5)
+
+    def test_ct_whose_foreground_is_constant_has_a_plan(self, make_fingerprint: Maker) -> None:
+        fingerprint = make_fingerprint(channels=("CT",))
+        (statistics,) = fingerprint.intensities
+        constant = replace(statistics, standard_deviation=0.0)
+        (scheme,) = make_plan(replace(fingerprint, intensities=(constant,))).normalisation
+        assert 0 < scheme.standard_deviation < 1e-6
 
     @pytest.mark.parametrize(("size", "inside"), [(0.74, True), (0.75, False), (1.0, False)])
     def test_others_use_the_mask_if_cropping_removes_a_quarter(
