@@ -142,6 +142,8 @@ def test_a_plan_says_whose_values_it_has_and_survives_its_file(
 ) -> None:
     plan = plan_of(make_fingerprint, "09")
     assert "NVIDIA's published ones for Task09_Spleen" in plan.describe()
+    assert "clipped and scaled by NVIDIA's published preset" in plan.describe()
+    assert "z-score inside the non-zero mask" in plan_of(make_fingerprint, "04").describe()
     plan.save(tmp_path / "plan.json")
     assert Plan.load(tmp_path / "plan.json") == plan
 
