@@ -52,7 +52,7 @@ def test_the_dataset_holds_the_voxels_and_grids_of_the_loose_files(loose, tmp_pa
 def test_one_channel_is_one_file(loose, tmp_path):
     for path in loose.glob("*_t2*"):
         path.unlink()
-    dataset = run(loose, tmp_path / "msd", channels={"T1w": "_t1"}, name="Heads")
+    dataset = run(str(loose), str(tmp_path / "msd"), channels={"T1w": "_t1"}, name="Heads")
     assert dataset.name == "Heads"
     assert dataset.training[0].images[0].name == "patient_1.nii.gz"
     assert read_volume(dataset.training[0].images).array.shape == (*SHAPE[::-1], 1)

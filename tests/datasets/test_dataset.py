@@ -74,6 +74,7 @@ FAULTS = {
     "labels with a gap": ({"labels": {"0": "rest", "1": "a", "3": "b"}}, '"labels" 0, 1, 3, not 0'),
     "labels from one": ({"labels": {"1": "a", "2": "b"}}, "without gaps"),
     "one value twice": ({"labels": {"rest": 0, "a": 1, "b": 1}}, "two labels one value"),
+    "a label that is true": ({"labels": {"rest": 0, "a": True}}, "without gaps"),
     "a label without number": ({"labels": {"rest": 0, "a": None}}, "without gaps"),
     "background above 0": ({"labels": {"liver": 0, "background": 1}}, '"background" the value 1'),
     "background above 0 as in MSD": (

@@ -63,6 +63,7 @@ class Server:
     wrong_range: bool = False
     cuts: list[int] = field(default_factory=list)  # bytes after which each next answer breaks off
     errors: list[int] = field(default_factory=list)  # status of each next answer
+    silence: float = 0.0  # seconds before each answer
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     address: str = ""
 
@@ -75,6 +76,7 @@ def server(monkeypatch):
         def do_GET(self):
             wanted = self.headers.get("Range")
             state.asked.append((self.path, wanted))
+            threading.Event().wait(state.silence)
             if state.errors:
                 self.send_error(state.errors.pop(0))
                 return
@@ -263,6 +265,23 @@ def test_a_missing_file_is_reported_at_once(server, tmp_path):
 def test_a_server_that_is_down_is_reported(server, tmp_path):
     with pytest.raises(InputError, match=r"gave up after .* \(no connection\)"):
         download_task(TASK, tmp_path, "http://127.0.0.1:9")  # the discard port: nobody listens
+
+
+def test_a_server_that_says_nothing_is_given_up(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT", (5.0, 0.05))
+    server.silence = 0.5
+    with pytest.raises(InputError, match=r"gave up after .* \(no answer for"):
+        download_task(TASK, tmp_path, server.address)
+    assert len(server.asked) == download.ATTEMPTS
+
+
+def test_each_attempt_waits_longer_than_the_last(server, tmp_path, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(download.time, "sleep", pauses.append)
+    monkeypatch.setattr(download, "FIRST_PAUSE", 1.0)
+    with pytest.raises(InputError, match="gave up after"):
+        download_task(TASK, tmp_path, "http://127.0.0.1:9")  # the discard port: nobody listens
+    assert pauses == [1, 2, 4, 8]
 
 
 @pytest.mark.parametrize("address", ["no address", "ftp://127.0.0.1", "http://"])

@@ -51,18 +51,20 @@ def test_what_is_written_is_read(tmp_path, ending, affine, shape):
 
 
 def test_labels_are_written_as_bytes_on_the_affine_that_was_read(tmp_path, write_nifti):
-    source = write_nifti(tmp_path / "image.nii.gz", np.zeros((4, 5, 6), np.float32), OBLIQUE)
+    affine = OBLIQUE @ np.diag([1, 2, 1, 1])  # columns and rows of other lengths
+    source = write_nifti(tmp_path / "image.nii.gz", np.zeros((4, 5, 6), np.float32), affine)
     label = np.random.default_rng(0).integers(0, 256, (6, 5, 4))
     write_label(tmp_path / "label.nii.gz", label, read_volume([source]).affine)
     written = nib.load(tmp_path / "label.nii.gz")
     assert written.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(written.affine, nib.load(source).affine)
-    np.testing.assert_allclose(written.get_qform(), OBLIQUE, atol=1e-5)
+    np.testing.assert_allclose(written.get_qform(), affine, atol=1e-5)
     np.testing.assert_array_equal(read_label(tmp_path / "label.nii.gz").array, label)
 
 
-def test_a_shear_is_not_forced_into_a_qform(tmp_path):
-    write_label(tmp_path / "a.nii.gz", np.zeros((2, 3, 4), np.uint8), SHEARED)
+@pytest.mark.parametrize("shear", [SHEARED, np.eye(4) + 0.01 * np.eye(4, k=1)])
+def test_a_shear_is_not_forced_into_a_qform(tmp_path, shear):
+    write_label(tmp_path / "a.nii.gz", np.zeros((2, 3, 4), np.uint8), shear)
     header = nib.load(tmp_path / "a.nii.gz").header
     assert (header["qform_code"], header["sform_code"]) == (0, 1)
 
@@ -70,9 +72,18 @@ def test_a_shear_is_not_forced_into_a_qform(tmp_path):
 def test_probabilities_have_classes_on_the_fourth_axis(tmp_path, affine):
     array = np.random.default_rng(0).random((3, 4, 5, 2))  # z, y, x, class
     write_probabilities(tmp_path / "p.nii.gz", array, affine)
-    data = nib.load(tmp_path / "p.nii.gz").get_fdata()
-    assert data.shape == (5, 4, 3, 2)
+    image = nib.load(tmp_path / "p.nii.gz")
+    data = image.get_fdata()
+    assert (data.shape, image.get_data_dtype()) == ((5, 4, 3, 2), np.float32)
     assert data[4, 3, 2, 1] == pytest.approx(array[2, 3, 4, 1], rel=1e-6)
+
+
+@pytest.mark.parametrize("write", [write_label, write_probabilities])
+def test_an_array_of_other_dimensions_is_not_written(tmp_path, affine, write):
+    shape = (3, 4, 5, 2) if write is write_label else (3, 4, 5)
+    with pytest.raises(ValueError, match="array"):
+        write(tmp_path / "a.nii.gz", np.zeros(shape, np.uint8), affine)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_same_array_gives_the_same_bytes(tmp_path, affine):
@@ -119,9 +130,12 @@ def test_voxels_that_lie_nowhere_make_a_damaged_file(tmp_path, write_nifti, endi
 
 
 @pytest.mark.parametrize(("unit", "millimetres"), [("meter", 1000), ("mm", 1), ("micron", 1e-3)])
-def test_units_become_millimetres(tmp_path, write_nifti, affine, unit, millimetres):
-    data = np.zeros((2, 3, 4), np.float32)
-    path = write_nifti(tmp_path / "a.nii", data, change=lambda header: header.set_xyzt_units(unit))
+@pytest.mark.parametrize("time", [None, "sec", "msec"])
+def test_units_become_millimetres(tmp_path, write_nifti, affine, unit, millimetres, time):
+    def change(header):
+        header.set_xyzt_units(unit, time)
+
+    path = write_nifti(tmp_path / "a.nii", np.zeros((2, 3, 4), np.float32), change=change)
     header = read_header(path)
     np.testing.assert_allclose(header.spacing, np.array([2.5, 1.2, 0.8]) * millimetres, rtol=1e-6)
     np.testing.assert_allclose(header.affine[:3], affine[:3] * millimetres, rtol=1e-6)
@@ -146,7 +160,7 @@ def test_whole_numbers_are_labels_whatever_their_type(tmp_path, write_nifti, dty
     np.testing.assert_array_equal(label.array, data.transpose(2, 1, 0))
 
 
-@pytest.mark.parametrize("value", [0.5, 1.25, -1, 256, np.nan, np.inf])
+@pytest.mark.parametrize("value", [0.01, 0.5, 1.25, -1, 256, np.nan, np.inf])
 def test_other_values_are_no_labels(tmp_path, write_nifti, value):
     data = np.zeros((3, 4, 5), np.float32)
     data[1, 2, 3] = value

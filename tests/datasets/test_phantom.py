@@ -145,6 +145,7 @@ def test_ct_is_in_hounsfield_units(ct):
         image = volume.array[..., 0]
         corner = image[:2, :2, :2]
         assert abs(corner.mean() + 1000) < 20
+        assert abs(image[image < -900].std() - 12) < 2  # noise
         assert abs(np.median(image[image > -200]) - 40) < 30  # soft tissue
         assert 500 < image.max() < 1000  # bone
         assert abs(np.median(image[label.array > 0]) - 110) < 10

@@ -73,7 +73,7 @@ FAULTS = {
     "no test image": (_remove("imagesTs/t.nii.gz"), "imagesTs/t.nii.gz", "does not exist"),
     "truncated": (_truncate, IMAGE, "cannot be read as NIfTI"),
     "shape": (_replace(LABEL, _label(shape=(5, 6, 8))), LABEL, "shape 8 x 6 x 5 against 7 x 6 x 5"),
-    "affine": (_replace(LABEL, _label(), _moved(1)), LABEL, "a corner voxel 1 mm apart"),
+    "affine": (_replace(LABEL, _label(), _moved(1)), LABEL, "voxel 1 mm apart. Draw or resample"),
     "flipped": (
         _replace(LABEL, _label(), AFFINE @ np.diag([-1, 1, 1, 1])),
         LABEL,
@@ -225,6 +225,7 @@ def test_channels_on_different_grids_are_found(nnunet_folder, write_nifti):
     (finding,) = validate(Dataset.open(nnunet_folder))
     assert finding.path == path
     assert "grid of p_2_0000.nii.gz" in finding.problem
+    assert finding.remedy.startswith("Resample the files")
 
 
 @pytest.mark.parametrize("change", ["missing", "surplus"])
@@ -290,15 +291,38 @@ def test_both_spacings_of_a_tilted_gantry_are_sound(tmp_path, write_nifti):
         assert read_header(path).spacing[0] == pytest.approx(distance)
 
 
-def test_an_alignment_to_another_space_may_stretch_voxels(tmp_path, write_nifti):
+@pytest.mark.parametrize("factor", [0.97, 0.985, 1.015, 1.03])
+def test_a_header_may_round_its_spacing_and_no_more(tmp_path, write_nifti, factor):
+    def change(header):
+        header["pixdim"][3] = 2.5 * factor
+
+    path = write_nifti(tmp_path / "rounded.nii", _label(), change=change)
+    if abs(factor - 1) < 0.02:
+        assert read_header(path).spacing[0] == pytest.approx(2.5 * factor)
+    else:
+        with pytest.raises(InputError, match=r"by its pixdim, but of 0\.8 x 1\.2 x 2\.5 mm"):
+            read_header(path)
+
+
+@pytest.mark.parametrize(
+    ("qform_code", "sform_code", "sound"),
+    [(1, 4, True), (1, 2, True), (1, 1, False), (0, 4, False)],
+)
+def test_an_alignment_to_another_space_may_stretch_voxels(
+    tmp_path, write_nifti, qform_code, sform_code, sound
+):
     """NIfTI's pixdim belongs to the qform; the sform may hold a registration to a template."""
     path = write_nifti(tmp_path / "registered.nii", _label())
     image = nib.load(path)
-    image.set_qform(AFFINE, code=1)
-    image.set_sform(AFFINE @ np.diag([1.2, 1.1, 0.9, 1]), code=4)
+    image.set_qform(AFFINE, code=qform_code)
+    image.set_sform(AFFINE @ np.diag([1.2, 1.1, 0.9, 1]), code=sform_code)
     image.header["pixdim"][1:4] = (0.8, 1.2, 2.5)
     path.write_bytes(image.to_bytes())
-    np.testing.assert_allclose(read_header(path).spacing, (2.5, 1.2, 0.8), rtol=1e-6)
+    if sound:
+        np.testing.assert_allclose(read_header(path).spacing, (2.5, 1.2, 0.8), rtol=1e-6)
+    else:
+        with pytest.raises(InputError, match=r"by its pixdim, but of 0\.96 x 1\.32 x 2\.25 mm"):
+            read_header(path)
 
 
 def test_the_thickness_of_a_single_slice_is_of_no_account(tmp_path, write_nifti):
