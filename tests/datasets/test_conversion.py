@@ -49,6 +49,12 @@ def test_the_dataset_holds_the_voxels_and_grids_of_the_loose_files(loose, tmp_pa
             assert after.get_data_dtype() == before.get_data_dtype()
 
 
+def test_what_is_compressed_does_not_hold_the_time(loose, tmp_path):
+    dataset = run(loose, tmp_path / "msd")
+    copy = dataset.training[1].images[1]  # of the one that was not compressed
+    assert copy.read_bytes()[4:8] == bytes(4)
+
+
 def test_one_channel_is_one_file(loose, tmp_path):
     for path in loose.glob("*_t2*"):
         path.unlink()

@@ -62,6 +62,37 @@ def test_labels_follow_their_numbers_not_their_order(msd_folder, order):
     assert Dataset.open(msd_folder).labels == ("rest", "a", "b")
 
 
+def test_labels_may_have_numbers_for_names(nnunet_folder):
+    _edit(nnunet_folder, labels={"background": 0, "2": 1, "1": 2})
+    assert Dataset.open(nnunet_folder).labels == ("background", "2", "1")
+
+
+def test_a_listed_image_that_is_there_is_the_one_that_is_meant(nnunet_folder):
+    listed = nnunet_folder / "imagesTr/p_1.nii.gz"  # beside p_1_0000.nii.gz
+    listed.touch()
+    _edit(nnunet_folder, training=[{"image": "imagesTr/p_1.nii.gz", "label": "labelsTr/p_1.nii"}])
+    (case,) = Dataset.open(nnunet_folder).training
+    assert case.images == (listed,)
+
+
+@pytest.mark.parametrize("folder", ["msd_folder", "nnunet_folder"])
+def test_files_that_are_not_compressed_have_their_ending(request, folder):
+    root = request.getfixturevalue(folder)
+    for path in root.glob("*/*.nii.gz"):
+        path.rename(path.with_suffix(""))
+    description = (root / "dataset.json").read_text().replace(".nii.gz", ".nii")
+    (root / "dataset.json").write_text(description)
+    dataset = Dataset.open(root)
+    assert dataset.file_ending == ".nii"
+    assert all(case.label.is_file() for case in dataset.training)
+    assert all(path.is_file() for case in dataset.training for path in case.images)
+
+
+def test_a_folder_gives_its_name_to_a_dataset_without_one(nnunet_folder, monkeypatch):
+    monkeypatch.chdir(nnunet_folder)
+    assert Dataset.open(".").name == "nnunet"
+
+
 def _training(image="imagesTr/a.nii.gz", label="labelsTr/a.nii.gz"):
     return [{"image": image, "label": label}]
 
@@ -84,7 +115,9 @@ FAULTS = {
     "regions": ({"labels": {"rest": 0, "whole": [1, 2]}}, "regions"),
     "an ignore label": ({"labels": {"rest": 0, "organ": 1, "ignore": 2}}, 'label "ignore"'),
     "an ignore label as in MSD": ({"labels": {"0": "rest", "1": "ignore"}}, 'label "ignore"'),
-    "another normalisation": ({"modality": {"0": "noNorm"}}, 'channel name "noNorm"'),
+    "no normalisation": ({"modality": {"0": "noNorm"}}, 'channel name "noNorm"'),
+    "another normalisation": ({"modality": {"0": "rescale_to_0_1"}}, "that is not there"),
+    "one of colours": ({"modality": {"0": "CT", "1": "RGB_to_0_1"}}, "that is not there"),
     "training is no list": ({"training": {"a": 1}}, '"training" is not a list'),
     "an entry is no case": ({"training": [3]}, "names no image"),
     "an entry has no label": ({"training": [{"image": "a.nii.gz"}]}, "a.nii.gz without a label"),
@@ -139,6 +172,10 @@ def test_nnunet_without_images_is_refused(nnunet_folder):
 
 
 def test_nnunet_counts_its_cases(nnunet_folder):
+    _edit(nnunet_folder, numTraining=1)
+    with pytest.raises(InputError, match="numTraining 1, but imagesTr holds 2"):
+        Dataset.open(nnunet_folder)
+    _edit(nnunet_folder, numTraining=2)
     for channel in range(2):
         (nnunet_folder / f"imagesTr/p_2_{channel:04d}.nii.gz").unlink()
     with pytest.raises(InputError, match="numTraining 2, but imagesTr holds 1"):

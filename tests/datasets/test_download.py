@@ -76,6 +76,7 @@ def server(monkeypatch):
         def do_GET(self):
             wanted = self.headers.get("Range")
             state.asked.append((self.path, wanted))
+            assert self.headers["Accept-Encoding"] == "identity"  # else ranges count other bytes
             threading.Event().wait(state.silence)
             if state.errors:
                 self.send_error(state.errors.pop(0))
@@ -325,8 +326,11 @@ def test_a_full_disk_stops_the_download_before_it_starts(server, tmp_path, monke
     assert only(tmp_path) == set()
 
 
-def test_twice_the_archive_is_space_enough(server, tmp_path, monkeypatch):
-    with_free_space(monkeypatch, 2 * len(ARCHIVE))
+@pytest.mark.parametrize("there", [0, 300_000])
+def test_twice_the_archive_is_space_enough(server, tmp_path, monkeypatch, there):
+    """What came before is on the disk already."""
+    (tmp_path / f"{NAME}.tar.part").write_bytes(ARCHIVE[:there])
+    with_free_space(monkeypatch, 2 * len(ARCHIVE) - there)
     assert_unpacked(download_task(TASK, tmp_path, server.address))
 
 
