@@ -18,6 +18,7 @@ from nnunet_lib.datasets.phantom import (
     draw_scan,
     draw_tissues,
     head_coordinates,
+    is_phantom,
     make_phantom,
     structure_volumes,
 )
@@ -56,6 +57,11 @@ def test_it_is_a_valid_dataset_with_test_cases(mri):
     assert (len(mri.training), len(mri.test)) == (8, 1)
     assert mri.test[0].images[0].parent.name == "imagesTs"
     assert len(list((mri.root / "labelsTr").iterdir())) == 8
+
+
+def test_a_phantom_is_known_as_one(mri, msd_folder):
+    assert is_phantom(mri.root)
+    assert not is_phantom(msd_folder)
 
 
 def test_every_tenth_case_is_for_testing(tmp_path):
