@@ -6,6 +6,8 @@ from html import unescape
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
@@ -70,6 +72,42 @@ def test_the_outline_runs_between_the_voxels_it_separates():
     # y: voxels 3, 4, 5 of 1 mm cover 3 to 6 mm; x: voxels 1, 2, 3 of 2 mm cover 2 to 8 mm.
     assert np.allclose(corners.min(axis=0), (2, 3))
     assert np.allclose(corners.max(axis=0), (8, 6))
+
+
+@pytest.mark.parametrize("plane", figures.PLANES)
+def test_each_voxel_is_drawn_at_its_millimetres(plane):
+    """Neither axis mirrored or exchanged, so that a scan lies under its outlines."""
+    image, _, spacing = cube()
+    image = np.random.default_rng(0).permutation(image.size).reshape(image.shape)
+    across, up, right = figures.PLANES[plane]
+    figure = Figure(figsize=(6, 6))
+    axes = figure.subplots()
+    figures.draw_slice(axes, image, spacing, None, plane, index=2, window=(0, image.size))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[::-1, :, 0]  # rows from below, as axes count
+    wanted = image.take(2, axis=across)  # (up, right)
+    for row, column in np.ndindex(wanted.shape):
+        place = ((column + 0.5) * spacing[right], (row + 0.5) * spacing[up])
+        x, y = axes.transData.transform(place).astype(int)
+        assert pixels[y, x] == pytest.approx(255 * wanted[row, column] / image.size, abs=2)
+
+
+def test_each_structure_is_outlined_alone_in_the_colour_that_the_legend_names():
+    label = np.zeros((1, 9, 9), np.uint8)
+    label[0, 1:3, 1:3], label[0, 4:6, 4:6], label[0, 7:, 7:] = 1, 2, 3  # the last at the border
+    names = ("background", "front", "middle", "back")
+    figure = figures.comparison_figure([("one", label, label, label, (1, 1, 1))], names)
+    (legend,) = figure.legends
+    colours = [line.get_color() for line in legend.get_lines()]
+    assert [text.get_text() for text in legend.get_texts()] == list(names[1:])
+    for panel in figure.axes[1:]:
+        outlines = zip(panel.collections, colours, ((1, 3), (4, 6), (7, 9)), strict=True)
+        for outline, colour, (first, last) in outlines:
+            assert to_hex(outline.get_edgecolor()[0], keep_alpha=False) == colour.lower()
+            (path,) = outline.get_paths()
+            assert path.vertices.min(axis=0) == pytest.approx((first, first))
+            assert path.vertices.max(axis=0) == pytest.approx((last, last))
 
 
 def test_the_busiest_slice_has_most_foreground():

@@ -22,7 +22,7 @@ from nnunet_lib.course.lessons import multi_gpu_figures as figures
 from nnunet_lib.datasets import Dataset
 from nnunet_lib.distributed import ALONE, Ranks
 from nnunet_lib.preprocessing import PreprocessedDataset
-from nnunet_lib.training import loop
+from nnunet_lib.training import loop, schedules
 
 # Horovod's processes cannot import this file: they get its functions as they are.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -117,6 +117,28 @@ def test_equal_weights_prove_nothing_without_other_draws_or_training():
     assert lesson.different_weights([made_weights(1, 3), made_weights(2, 4)]) == 3
 
 
+def test_ranks_that_stay_alike_without_a_broadcast_are_seen():
+    apart = [made_weights(0, trained) for trained in (2, 3, 1)]
+    assert lesson.distance_from_first(apart) == pytest.approx(0.5)
+    assert lesson.distance_from_first([*apart, made_weights(0, 2)]) == 0  # one is enough
+
+
+def test_the_worst_rank_s_gradient_counts():
+    whole = np.array([3.0, 4.0])
+    assert lesson.worst_error([whole, 2 * whole, whole], whole) == pytest.approx(1)
+
+
+def test_bytes_beyond_two_tensors_for_each_other_rank_are_seen():
+    def error(*moved, size=2, wrong=0):
+        traffic = lesson.Traffic(100, moved, blanks=(30, 20))
+        return lesson.traffic_error([SimpleNamespace(wrong_sums=wrong, traffic=traffic)] * size)
+
+    assert error(999, 220) == error(420, size=3) == 0  # other programs only add to it
+    assert error(320) == pytest.approx(0.5)
+    assert error(220, size=3) == pytest.approx(0.5)
+    assert error(220, wrong=1) == np.inf
+
+
 def made_training(*files, rate=None):
     weights = made_weights(0, 1)
     return lesson.Training(weights, weights, files, rate)
@@ -128,6 +150,13 @@ def test_no_files_of_others_prove_nothing_without_a_checkpoint_of_rank_0():
     assert lesson.files_of_others([made_training(), made_training()]) == np.inf
     assert lesson.files_of_others([run, made_training("plan.json")]) == 1
     assert not lesson.rate_factor(run) <= 0  # NaN keeps no bound
+
+
+def test_a_rate_that_is_not_scaled_with_the_ranks_is_seen():
+    last = 1 - 1 / lesson.RUN.steps_per_epoch
+    alone = lesson.RUN.base_learning_rate * schedules.learning_rate_factor("poly", last)
+    for ranks in (1, 2, 3):
+        assert lesson.rate_factor(made_training(rate=ranks * alone)) == pytest.approx(ranks)
 
 
 # The cost model --------------------------------------------------------------------------------

@@ -79,6 +79,12 @@ def test_padding_that_repeats_the_rim_would_let_no_shift_in(monkeypatch):
     assert unet.shift_change_of_one_block(FLAT, PATCH, 1.0) < 1e-3
 
 
+def test_a_convolution_that_leaves_the_patch_lets_a_shift_in(monkeypatch):
+    real = tf.nn.convolution
+    monkeypatch.setattr(tf.nn, "convolution", lambda *given, padding: real(*given, padding="SAME"))
+    assert unet.shift_change_without_padding(PATCH, 1.0) > 0.1
+
+
 SIGHT = unet.tiny_plan(2, edge=48, filters=(1, 1, 1))
 
 
