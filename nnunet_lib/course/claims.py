@@ -6,6 +6,7 @@ one does not hold. Every claim also goes into the notebook's output as JSON: the
 it from the executed copy, compares it with the first cell, and prints the whole ledger.
 """
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -92,7 +93,7 @@ class Ledger:
             objective=claim[:-1],
             claim=claim,
             statement=statement,
-            value=plain if plain == plain else "NaN",  # JSON has no NaN
+            value=_storable(plain),
             bound=_describe(bound),
             held=_holds(plain, bound),
         )
@@ -173,6 +174,11 @@ def _plain(value: Any) -> Value:
     if not isinstance(plain, float | int | str):
         raise ClaimError(f"A claim's value is one number or one word, not {type(value).__name__}.")
     return plain
+
+
+def _storable(value: Value) -> Value:
+    """NaN and infinity as words, since JSON has no such numbers."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _short(value: Value) -> str:

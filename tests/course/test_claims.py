@@ -1,6 +1,7 @@
 """Claims hold, fail, or are missed, and the runner's audit notices each."""
 
 import contextlib
+import json
 import math
 
 import numpy as np
@@ -51,6 +52,11 @@ def run(shown):
         (np.array([3]), {"equal_to": 3}, True),
         (math.nan, {"at_most": 1.0}, False),
         (math.nan, {"at_least": 1.0}, False),
+        (math.nan, {"equal_to": math.nan}, False),
+        (math.inf, {"at_most": 1.0}, False),
+        (-math.inf, {"at_least": 1.0}, False),
+        (np.nextafter(1.0, 2.0), {"at_most": 1.0}, False),
+        (1.4, {"equal_to": 1}, False),
     ],
 )
 def test_a_claim_holds_exactly_when_its_value_keeps_the_bound(value, bound, holds, shown):
@@ -64,6 +70,7 @@ def test_a_claim_holds_exactly_when_its_value_keeps_the_bound(value, bound, hold
     ((bundle, _),) = shown
     assert bundle[CLAIM_MIME]["claim"]["held"] is holds
     assert "it is so" in bundle["text/html"]
+    assert json.loads(json.dumps(bundle, allow_nan=False)) == bundle
 
 
 @pytest.mark.parametrize("bound", [{}, {"at_most": 1, "at_least": 0}, {"below": 1}])
@@ -103,6 +110,19 @@ def test_a_claim_that_failed_unheard_is_found_at_the_end_and_by_the_audit(shown)
     finished = {CLAIM_MIME: {"finished": ["07.1a"]}}
     (problem,) = audit(executed([*outputs, finished], opening="**07.1** 07.1a"))
     assert "DOES NOT HOLD" in problem
+
+
+def test_the_last_run_of_a_claim_counts(shown):
+    ledger = Ledger("07", ("07.1a",))
+    ledger.check("07.1a", "it is so", 0, equal_to=0)
+    with contextlib.suppress(ClaimError):
+        ledger.check("07.1a", "it is so", 1, equal_to=0)
+    with pytest.raises(ClaimError, match="DOES NOT HOLD"):
+        ledger.finish()
+    assert [claim.held for claim in collect(executed([bundle for bundle, _ in shown]))] == [False]
+    ledger.check("07.1a", "it is so", 0, equal_to=0)
+    ledger.finish()
+    assert audit(executed([bundle for bundle, _ in shown], opening="**07.1** 07.1a")) == ()
 
 
 def test_a_claim_error_is_an_assertion_error():
