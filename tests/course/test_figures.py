@@ -120,26 +120,48 @@ def test_label_colours_differ():
     assert len({figures.label_colour(value) for value in range(1, 8)}) == 7
 
 
+def shown_in(figure):
+    """The array that each panel shows, and how many structures it outlines."""
+    arrays = [axes.images[0].get_array().data.tolist() for axes in figure.axes]
+    return arrays, [len(axes.collections) for axes in figure.axes]
+
+
 def test_the_comparison_has_a_row_a_case_and_outlines_truth_and_prediction():
     image, label, spacing = cube()
-    cases = [("one", image, label, label * 0, spacing), ("two", image, label, label, spacing)]
+    elsewhere = np.zeros_like(label)
+    elsewhere[0] = 1  # more than the truth, and in none of its slices
+    cases = [("one", image, label, elsewhere, spacing), ("two", image + 1, label, label, spacing)]
     figure = figures.comparison_figure(cases, ("background", "front", "back"))
-    outlines = [len(axes.collections) for axes in figure.axes]
+    arrays, outlines = shown_in(figure)
+    assert arrays == [image[4].tolist()] * 3 + [(image[4] + 1).tolist()] * 3
     assert outlines == [0, 1, 0, 0, 1, 1]
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["front", "back"]
 
 
-def test_planes_patches_and_curves_can_be_drawn(shown):
+def test_planes_and_patches_show_each_its_own_slice_and_outlines():
     image, label, spacing = cube()
+    image = np.random.default_rng(0).permutation(image.size).reshape(image.shape)
     names = ("background", "front", "back")
-    batch = np.stack([image, image])[..., None], np.stack([label, label])[..., None]
-    drawn = [
-        figures.planes_figure(image, label, spacing, names),
-        figures.patches_figure(*batch, spacing, names),
-        figures.curve_figure([1, 2, 3], [0.9, 0.5, 0.4], [1e-3, 5e-4, 0]),
-    ]
-    assert [len(figure.axes) for figure in drawn] == [3, 2, 2]
-    for figure in drawn:
-        figures.show(figure, ALT)
-    assert len(shown) == 3
+    arrays, outlines = shown_in(figures.planes_figure(image, label, spacing, names))
+    wanted = [image.take(figures.busiest_slice(label, axis), axis).tolist() for axis in range(3)]
+    assert arrays == wanted
+    assert outlines == [1, 2, 1]  # the middle one cuts both structures
+    patches = np.stack([image, image[::-1]])[..., None]
+    labels = np.stack([label, label * 0])[..., None]
+    arrays, outlines = shown_in(figures.patches_figure(patches, labels, spacing, names))
+    assert arrays == [image[4].tolist(), image[::-1][3].tolist()]
+    assert outlines == [1, 0]
+
+
+def test_a_curve_shows_loss_and_learning_rate_under_their_names():
+    upper, lower = figures.curve_figure([1, 2, 3], [0.9, 0.5, 0.4], [1e-3, 5e-4, 0]).axes
+    for axes, name, values in (
+        (upper, "training loss", [0.9, 0.5, 0.4]),
+        (lower, "learning rate", [1e-3, 5e-4, 0]),
+    ):
+        assert axes.get_ylabel() == name
+        (line,) = axes.get_lines()
+        assert line.get_xydata().T.tolist() == [[1, 2, 3], values]
+
+
+def test_a_few_extreme_voxels_do_not_decide_what_is_black_and_white():
+    assert figures.default_window(np.arange(1001.0)) == pytest.approx((5, 999))

@@ -146,6 +146,8 @@ def test_the_montage_shows_the_slices_that_hold_structures(scan, plane, axis):
     for array, index in zip(arrays, indices * 2, strict=True):
         assert np.array_equal(array, scan.image.take(index, axis))
     assert {panel.images[0].get_clim() for panel in figure.axes} == {(80.0, 120.0)}
+    maps = (scan.truth, scan.prediction)
+    assert outlined(figure) == [label.take(i, axis).any() for label in maps for i in indices]
 
 
 def test_without_structures_the_montage_spreads_over_the_scan(scan):
