@@ -35,11 +35,20 @@ def test_another_seed_is_another_phantom():
     assert len(roots) == 2
 
 
+def test_a_phantom_of_another_source_is_made_anew(tmp_path, monkeypatch):
+    before = datasets.resolve_dataset("phantom", SMALL)
+    (tmp_path / "phantom.py").write_text("# draws other heads")
+    monkeypatch.setattr(datasets.inspect, "getfile", lambda _: str(tmp_path / "phantom.py"))
+    assert datasets.resolve_dataset("phantom", SMALL).root != before.root
+
+
 def test_a_path_is_a_dataset_and_the_profile_limits_its_cases(tmp_path):
     made = make_phantom(tmp_path / "scans", cases=4, seed=0)
     two = replace(SMALL, cases=2)
     limited = datasets.resolve_dataset(str(tmp_path / "scans"), two, seed=0)
     assert len(limited.training) == 2
+    assert made.test
+    assert not limited.test  # scans that no lesson uses are not read
     assert set(limited.training) < set(made.training)
     assert limited == datasets.resolve_dataset(str(tmp_path / "scans"), two, seed=0)
     chosen = {datasets.resolve_dataset(str(made.root), two, seed).training for seed in range(8)}

@@ -92,6 +92,22 @@ def test_anything_that_shapes_the_model_trains_anew(dataset, trainings, change):
     assert len(trainings) == 2
 
 
+def test_what_the_profile_says_reaches_planner_and_trainer(dataset, trainings, monkeypatch):
+    planned, real = [], models.plan_dataset
+    monkeypatch.setattr(
+        models, "plan_dataset", lambda *given: planned.append(given) or real(*given)
+    )
+    profile = replace(TINY, steps_per_epoch=7, small_steps=False, memory_gigabytes=0.07, workers=2)
+    get(dataset, profile=profile, seed=3, fold=1)
+    ((_, planner, workers),) = planned
+    assert (planner.small_steps, planner.memory_gigabytes, planner.base_filters) == (False, 0.07, 2)
+    assert workers == 2
+    (settings,) = trainings
+    assert (settings.epochs, settings.steps_per_epoch, settings.time_limit) == (2, 7, None)
+    assert (settings.seed, settings.fold, settings.number_of_folds) == (3, 1, 2)
+    assert settings.augmentation.flip_probability > 0  # else no test-time augmentation
+
+
 def test_folds_of_the_learners_own_are_those_that_the_model_has(dataset, trainings):
     before = get(dataset)
     chosen = [Fold(before.fold.validation, before.fold.training)]
@@ -133,6 +149,15 @@ def test_another_version_of_the_library_trains_anew(dataset, trainings, tmp_path
     assert get(dataset).run == before.run
     (library / "training" / "step.py").write_text("# another step\n")
     assert get(dataset).run != before.run
+
+
+def test_other_channels_labels_and_versions_train_anew(dataset, trainings, monkeypatch):
+    """Channels decide the normalisation; the cases' files are the same in all."""
+    others = [replace(dataset, channels=("CT",)), replace(dataset, labels=("none", "a", "b"))]
+    runs = [get(one).run for one in (dataset, *others)]
+    monkeypatch.setattr(models.importlib.metadata, "version", lambda name: "99")
+    assert len({*runs, get(dataset).run}) == 4
+    assert get(others[0]).plan.normalisation != get(dataset).plan.normalisation
 
 
 def test_code_that_is_older_than_its_files_trains_nothing(

@@ -1,6 +1,7 @@
 """The runner runs everything, keeps what failed, and notices what had no effect."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 
 from nnunet_lib.course import runner
+from nnunet_lib.course.profiles import PROFILE_MIME
 from nnunet_lib.course.runner import CourseError, Summary, find_kernel, run_course
 from nnunet_lib.course.sources import library
 from nnunet_lib.errors import InputError
@@ -20,7 +22,8 @@ PARAMETERS = "PROFILE = 'ci'\nDATASET = 'phantom'\nSEED = 0\n"
 ANY = {"profile": "ci", "dataset": "phantom", "seed": 0}
 OPENING = "# A lesson\n- **00.1** Count. *Claim 00.1a.*"
 LESSON = """
-import sys
+import os, sys
+assert os.path.exists('00_good.ipynb')  # as in JupyterLab
 from nnunet_lib.course.claims import Ledger
 from nnunet_lib.course.profiles import use_profile
 profile = use_profile(PROFILE)
@@ -40,7 +43,7 @@ def write(path, *sources, parameters=PARAMETERS, opening=OPENING):
         cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
     cells += [nbformat.v4.new_code_cell(source) for source in sources]
     path.parent.mkdir(parents=True, exist_ok=True)
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    kernel = {"name": "nowhere", "display_name": "Python 3", "language": "python"}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
     nbformat.write(notebook, path)
 
@@ -130,6 +133,57 @@ def test_a_profile_without_effect_fails(course):
     (problem,) = course[0].results[2].problems
     assert "PROFILE=ci had no effect" in problem
     assert "laptop" in problem
+
+
+PLAIN = {"text/plain": "in words"}
+
+
+@pytest.fixture
+def pretended(tmp_path, monkeypatch):
+    """Run a notebook that shows the given data; what papermill was asked for, and the result."""
+
+    def run(*data, opening="# No claims"):
+        asked = {}
+
+        def execute(path, executed, **rest):
+            asked.update(rest, environment=dict(os.environ))
+            notebook = nbformat.read(path, 4)
+            notebook.metadata["papermill"] = {"parameters": rest["parameters"]}
+            shown = [nbformat.v4.new_output("display_data", {**PLAIN, **one}) for one in data]
+            notebook.cells[1].outputs = shown
+            nbformat.write(notebook, executed)
+
+        write(tmp_path / "00.ipynb", opening=opening)
+        monkeypatch.setattr(runner.papermill, "execute_notebook", execute)
+        (result,) = run_course([tmp_path / "00.ipynb"], tmp_path / "out", **ANY).results
+        return asked, result
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("used", "status"),
+    [(["ci"], "passed"), (["ci", "ci"], "passed"), (["ci", "gpu"], "failed"), ([], "failed")],
+)
+def test_a_profile_is_to_be_the_only_one_used(pretended, used, status):
+    result = pretended(*({PROFILE_MIME: {"name": name}} for name in used))[1]
+    assert result.status == status
+    assert all("PROFILE=ci had no effect" in problem for problem in result.problems)
+
+
+def test_a_notebook_that_leaves_a_claim_out_fails(pretended):
+    result = pretended({PROFILE_MIME: {"name": "ci"}}, opening=OPENING)[1]
+    assert result.status == "failed"
+    assert "Claim 00.1a did not run." in result.problems
+
+
+@pytest.mark.parametrize("before", [None, "elsewhere"])
+def test_where_kernels_import_from_is_set_for_them_alone(pretended, monkeypatch, before):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    if before:
+        monkeypatch.setenv("PYTHONPATH", before)
+    assert pretended()[0]["environment"]["PYTHONPATH"] != before
+    assert os.environ.get("PYTHONPATH") == before
 
 
 @pytest.mark.slow
