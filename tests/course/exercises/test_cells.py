@@ -49,6 +49,18 @@ def test_the_last_run_of_the_marked_cell_is_checked(ran, shown):
     assert load_record("77.mean") == Record(tries=2, solved=True)
 
 
+def test_each_check_draws_inputs_of_its_own_unless_a_seed_is_given(ran, shown, monkeypatch):
+    seeds, check = [], cells.Checker.check
+    monkeypatch.setattr(
+        cells.Checker, "check", lambda *given: seeds.append(given[-1]) or check(*given)
+    )
+    ran.append(RIGHT)
+    for seed in (None, None, 0, 7):
+        cells.check("77.mean", seed=seed)
+    assert seeds[2:] == [0, 7]
+    assert len(set(seeds)) == 4
+
+
 def test_a_page_says_in_words_what_a_colour_says_and_shows_code_as_text(ran, shown):
     ran.append("# exercise 77.mean\ndef mean(values):\n    return '<b>' + 1")
     cells.check("77.mean")

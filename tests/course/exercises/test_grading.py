@@ -126,6 +126,14 @@ def test_what_cannot_be_judged_takes_no_other_grade_away(classroom, monkeypatch)
     assert "do not work" in line.message
 
 
+def test_a_notebook_too_large_to_read_is_told(classroom, monkeypatch):
+    folder, add = classroom
+    add("ann.ipynb", RIGHT + "  # " + "x" * 2**21)
+    monkeypatch.setattr(grading, "_LARGEST_NOTEBOOK", 2**21)
+    (one,) = grade(folder)
+    assert (one.exercise, one.solved, one.message) == ("", False, "is larger than 2 MiB")
+
+
 def test_the_summary_has_a_line_a_notebook():
     grades = [
         Grade("a.ipynb", "77.x", solved=True),

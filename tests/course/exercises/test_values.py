@@ -87,6 +87,10 @@ def test_other_bytes_are_refused(data):
     ("got", "wanted", "words"),
     [
         (1.0, 1.00001, ""),
+        (1e6, 1e6 + 50, ""),
+        (1e6, 1e6 + 200, "is right"),
+        (5e-7, 0.0, ""),
+        (np.array([5e-5]), np.array([0.0]), "has 5e-05 at [0], where 0 is right"),
         (1, True, ""),
         (1.0, 2.0, "the result is 1, where 2 is right"),
         (None, 2.0, "the result is None, where 2 is right"),
