@@ -211,6 +211,21 @@ def test_the_network_is_asymmetric_and_flips_make_it_symmetric(plan):
     assert worst_flip(plan) <= 1e-5
 
 
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_a_fault_along_one_axis_alone_is_noticed(monkeypatch, axis):
+    real = lesson.edge_share
+    monkeypatch.setattr(
+        lesson, "edge_share", lambda patch, a, blend: real(patch, a, blend) + (a == axis - 1)
+    )
+    assert lesson.edge_share_error(PATCHES, "constant") == pytest.approx(1)
+
+    def one_sided(patches):
+        return np.repeat(np.roll(patches[..., :1], 1, axis), 3, axis=-1)
+
+    monkeypatch.setattr(lesson, "one_sided", one_sided)
+    assert lesson.flip_error(PLAN, lesson.odd_and_small(PLAN)[0], tta=False) > 0.1
+
+
 def test_hard_shapes_are_odd_and_on_both_sides_of_the_window():
     for plan in (PLAN, replace(PLAN, patch_size=(10, 16, 14)), FLAT):
         above, below, mixed = lesson.odd_and_small(plan)
