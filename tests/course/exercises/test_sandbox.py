@@ -1,28 +1,18 @@
 """Whatever a learner writes, the check answers in words, soon, and nothing keeps running."""
 
 import os
-import signal
 import time
 
 import psutil
 import pytest
 
 from nnunet_lib.course.exercises.sandbox import run_apart
-from nnunet_lib.course.exercises.worker import Checker
 
 HEAD = "# exercise 77.mean\nimport os, sys, time\nimport numpy as np\ndef mean(values):\n"
 
 
 def body(text):
     return HEAD + "\n".join(f"    {line}" for line in text.splitlines())
-
-
-FAMILY = """for _ in range(3):
-    if os.fork() == 0:
-        held = b'x' * 2**27
-        time.sleep(60)
-time.sleep(60)"""
-"""Processes none of which needs too much, but all of them together."""
 
 
 @pytest.mark.parametrize(
@@ -55,9 +45,6 @@ time.sleep(60)"""
         (body("time.sleep(1000)"), "time", "more than 5 seconds"),
         (body("return np.ones((10**6, 10**6))"), "memory", "0.25 GiB"),
         (body("held = []\nwhile True: held.append(bytearray(10**7))"), "memory", "0.25 GiB"),
-        (body("np.empty(2**31)\nreturn values.mean()"), "memory", "0.25 GiB"),  # never touched
-        (body(FAMILY), "memory", "0.25 GiB"),
-        (body("open('x', 'wb').truncate(2**27)"), "error", "File too large"),
         (body("return 10 ** 10 ** 10"), "time", "more than 5 seconds"),
         (body("return"), "nothing", "the result is None"),
         (body("return [1, 2]"), "", "the result is [1, 2]"),
@@ -105,55 +92,17 @@ def test_a_verdict_cannot_be_forged(check, source):
     assert check(body("return np.mean(values)")).solved  # and the next answer is judged as ever
 
 
-def is_gone(process):
-    """Whether it ends within 5 seconds."""
+def test_what_it_started_is_ended_with_it(check, tmp_path):
+    note = tmp_path / "pid"
+    child = f"open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    source = f"if os.fork() == 0:\n    {child}\ntime.sleep(0.2)\nreturn np.mean(values)"
+    assert check(body(source)).solved
+    process = int(note.read_text())
     for _ in range(50):
         if not psutil.pid_exists(process) or psutil.Process(process).status() == "zombie":
-            return True
+            return
         time.sleep(0.1)
-    return False
-
-
-@pytest.mark.parametrize(
-    ("first", "last", "solved"),
-    [("", "return np.mean(values)", True), ("os.setsid()\n    ", "held = b'x' * 2**29", False)],
-    ids=["an answer that ends", "a group of its own, and an answer that is stopped"],
-)
-def test_what_it_started_is_ended_with_it(check, tmp_path, first, last, solved):
-    note = tmp_path / "pid"
-    child = f"{first}open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    told = f"os.path.exists({str(note)!r}) and os.path.getsize({str(note)!r})"
-    wait = f"while not ({told}): time.sleep(0.01)"
-    source = f"if os.fork() == 0:\n    {child}\n{wait}\n{last}\ntime.sleep(60)"
-    assert check(body(source)).solved == solved
-    assert is_gone(int(note.read_text()))
-
-
-def test_a_checker_whose_process_has_ended_starts_another(lesson):
-    before = set(psutil.Process().children())
-    with Checker(lesson) as checker:
-        (process,) = set(psutil.Process().children()) - before
-        process.kill()
-        process.wait()
-        assert checker.check("77.mean", body("return np.mean(values)"), 0).solved
-
-
-def test_an_interrupted_check_ends_what_it_runs(lesson, tmp_path):
-    note = tmp_path / "pid"
-    interrupt = f"os.kill({os.getpid()}, {signal.SIGINT:d})"
-    source = f"open({str(note)!r}, 'w').write(str(os.getpid()))\n{interrupt}\ntime.sleep(60)"
-
-    def interrupted():
-        with Checker(lesson) as checker:
-            checker.check("77.mean", body(source), 0)
-
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            interrupted()
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert is_gone(int(note.read_text()))
+    pytest.fail("a process of the answer is still running")
 
 
 def test_it_works_in_a_folder_of_its_own(check):
