@@ -215,7 +215,7 @@ class Plan:
             return cls(normalisation=schemes, **fields)
         except InputError as error:
             raise InputError(f"{source}: {error}") from None
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise InputError(f"{source}: is not a plan ({error}); make it again.") from None
 
     def save(self, path: Path) -> None:

@@ -27,7 +27,11 @@ def test_comes_back_equal_from_its_file(
 # What is wrong, as the error says it, and files that are so: what is put into a sound one.
 DAMAGES: dict[str, list[dict[str, Any]]] = {
     "another version": [{"format": 99}],
-    "is not a plan": [{"surprise": 1}, {"normalisation": [{"no": 1}]}],
+    "is not a plan": [
+        {"surprise": 1},
+        {"normalisation": [{"no": 1}]},
+        {"normalisation": [{"scheme": "ct", "upper": 10**400}]},  # more than a float holds
+    ],
     "dataset is 4": [{"dataset": 4}],
     "no list of words": [
         {"reasons": "none"},
