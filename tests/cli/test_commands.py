@@ -71,10 +71,10 @@ def trained(fold: int) -> TrainingSettings:
         ("download --task 9 --output o --base-url http://mirror", "datasets.download:download_task",
          {"output": Path("o"), "base_url": "http://mirror"}),
         ("plan --data d --output p.json --dim 2 --patch-size 32 16 --target-spacing 2 1.5 "
-         "--memory 3 --base-filters 6 --batch-size 7 --small-steps", "planning:make_plan",
+         "--memory 3 --base-filters 6 --batch-size 7 --no-small-steps", "planning:make_plan",
          {"settings": PlannerSettings(
              dimensions=2, patch_size=(32, 16), target_spacing=(2.0, 1.5), memory_gigabytes=3,
-             base_filters=6, batch_size=7, small_steps=True)}),
+             base_filters=6, batch_size=7, small_steps=False)}),
         ("preprocess --data d --results r --dim 2", "planning:make_plan",
          {"settings": PlannerSettings(dimensions=2)}),
         ("preprocess --data d --results r --exec-mode val --workers 3", "preprocessing:preprocess",
