@@ -27,7 +27,7 @@ def words(loose, output, *suffixes):
 
 def test_convert_makes_a_dataset(loose, tmp_path, capsys):
     assert main(words(loose, tmp_path / "msd", "T1w=_t1")) == 0
-    assert capsys.readouterr().out.endswith(": 2\n")
+    assert capsys.readouterr().out == f"Cases in {tmp_path / 'msd'}: 2\n"
     dataset = Dataset.open(tmp_path / "msd")
     assert dataset.channels == ("T1w",)
     assert dataset.labels == ("background", "front", "back")
