@@ -25,6 +25,7 @@ from typing import Any
 
 from benchmarks.accuracy.page import FOLDS, RESULTS, SHOWN_FOLD, Run, add_run, write_page
 from benchmarks.machine import machine
+from benchmarks.speed.pairs import PEERS
 from nnunet_lib.datasets import Dataset
 from nnunet_lib.errors import InputError
 from nnunet_lib.evaluation import evaluate_folder
@@ -33,7 +34,6 @@ from nnunet_lib.loading.folds import split_folds
 from nnunet_lib.planning import Plan
 
 WORK = Path("build/accuracy")
-PEERS = Path(".venv-peers/bin/python")
 OURS = "nnunet_lib"
 PEER_NAME = "Dataset004_Compared"
 """What nnU-Net calls the dataset, whatever its own name: that may be no name of a folder."""

@@ -121,37 +121,51 @@ def page(rows: Sequence[Row], runs: Sequence[Run]) -> str:
     growing = [row for row in shown if row.growth]
     pairs = [row for row in shown if not row.growth]
     parts = [
-        _HEAD.format(noise=NOISE, about="\n".join(f"- {run.about}" for run in runs)),
+        _HEAD.format(noise=NOISE, about=_who_is_who(runs)),
         _figures_table(pairs, runs),
         _GROWTH.format(alt_text=alt_text(growing, runs), figure=FIGURE) if growing else "",
         _figures_table(growing, runs) if growing else "",
         "## The work of each row\n",
         "\n".join(f"- **{row.name}**: {row.title}." for row in shown) + "\n",
         _SOURCES,
-        *(f"### {run.machine}\n\n{_table(_SIDES, _sides(shown, run))}" for run in runs),
+        *(
+            f"### {_short(number).capitalize()}: {run.machine}\n\n"
+            + _table(_SIDES, _sides(shown, run))
+            for number, run in enumerate(runs)
+        ),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _who_is_who(runs: Sequence[Run]) -> str:
+    """What stands behind the short names of the columns."""
+    return "\n".join(f"- **{_short(number)}**: {run.about}" for number, run in enumerate(runs))
+
+
+def _short(number: int) -> str:
+    return f"machine {number + 1}"
 
 
 def alt_text(rows: Sequence[Row], runs: Sequence[Run]) -> str:
     """What the figure of growth shows, in words."""
     said = []
-    for row, run in product(rows, runs):
+    for row, (number, run) in product(rows, enumerate(runs)):
         if laws := run.figures.get(row.name, {}):
             told = "; ".join(f"{text} = {value:.2g}" for text, value in laws.items())
-            said.append(f"{row.title}, {run.machine}: {told}")
+            said.append(f"{row.title}, {_short(number)}: {told}")
     return "Time and memory against size, on logarithmic axes. " + ". ".join(said) + "."
 
 
 def draw(rows: Sequence[Row], runs: Sequence[Run]) -> Figure:
     """A column a row: time above, memory below, what was measured and the fitted laws."""
-    runs = [run for run in runs if any(row.name in run.rows for row in rows)]
-    figure = Figure(figsize=(3.2 * len(rows), 5 + 0.25 * len(runs)), layout="constrained")
+    shown = [number for number, run in enumerate(runs) if any(row.name in run.rows for row in rows)]
+    figure = Figure(figsize=(3.2 * len(rows), 6.5), layout="constrained")
     panels = figure.subplots(2, len(rows), squeeze=False)
     for column, row in zip(panels.T, rows, strict=True):
         _draw_row(column, row, runs)
-    handles = [Line2D([], [], color=f"C{index}", marker="o") for index in range(len(runs))]
-    figure.legend(handles, [run.machine for run in runs], loc="outside lower center")
+    handles = [Line2D([], [], color=f"C{number}", marker="o") for number in shown]
+    names = [_short(number) for number in shown]
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names))
     return figure
 
 
@@ -171,7 +185,7 @@ def _draw_row(panels: Sequence[Any], row: Row, runs: Sequence[Run]) -> None:
         axes.yaxis.set_major_formatter(lambda cost, _: f"{cost:,.4g}")
         axes.set_xticks(ends := sizes[:: len(sizes) - 1], [f"{size:,.0f}" for size in ends])
         axes.grid(alpha=0.3)
-        axes.legend()
+        axes.legend(fontsize="small", handlelength=1, labelspacing=0.15, frameon=False)
     panels[0].set_title(row.name)
 
 
@@ -187,7 +201,7 @@ def _draw_law(axes: Any, sizes: Sequence[float], costs: Sequence[float], colour:
 
 def _figures_table(rows: Sequence[Row], runs: Sequence[Run]) -> str:
     """A line a figure and a column a machine, and below why goals are missed."""
-    head = ("row", "figure", "goal", *(run.machine for run in runs))
+    head = ("row", "figure", "goal", *map(_short, range(len(runs))))
     goals = [(row, goal) for row in rows for goal in row.goals]
     lines = [
         (row.name, goal.text, _limit(goal), *(_outcome(row, goal, run) for run in runs))

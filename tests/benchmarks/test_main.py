@@ -169,7 +169,9 @@ def test_machines_stand_side_by_side_each_with_its_own_rows(run, tmp_path, monke
     assert values[HERE] == here
     assert list(values["Another processor"]["rows"]) == ["second"]
     text = (tmp_path / "RESULTS.md").read_text()
-    assert f"| row | figure | goal | {HERE} | Another processor |" in text
+    assert "| row | figure | goal | machine 1 | machine 2 |" in text
+    assert f"**machine 1**: {HERE}" in text
+    assert "**machine 2**: Another processor" in text
     assert "| first | seconds | ≤ 5 | 3: met |  |" in text
     assert "| second | seconds | ≤ 5 | 3: met | 4: met |" in text
 

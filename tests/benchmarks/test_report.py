@@ -92,6 +92,13 @@ def test_a_row_that_one_machine_has_not_run_is_left_empty_there():
     assert text.count("| other | slow | 4.00 s |") == 1
 
 
+def test_columns_are_short_and_the_page_says_which_machine_each_is():
+    lines = page([ROW], [a_run(), a_run(machine="There")]).splitlines()
+    assert "| row | figure | goal | machine 1 | machine 2 |" in lines
+    assert "- **machine 2**: There, today." in lines
+    assert "### Machine 2: There" in lines
+
+
 def test_a_figure_stays_what_it_was_when_the_code_that_made_it_changes():
     renamed = replace(RATIO, value=time_ratio("a new name", "fast"))
     text = page([replace(ROW, goals=(renamed, replace(GROWTH, text="asked since")))], [a_run()])
@@ -145,14 +152,17 @@ def test_growth_is_drawn_and_told():
     row = Row("growing", "work", (*sides, beside), 3, (law,), growth=Growth("voxels", (1, 2, 4)))
     result = {side.name: Measured((int(side.name) ** 2.0,), 2**20) for side in row.sides}
     linear = {name: replace(one, seconds=(float(name),)) for name, one in result.items()}
-    runs = [a_run(row, result=result), a_run(row, result=linear, machine="There")]
-    runs.append(a_run(machine="Elsewhere"))  # it has other rows alone
+    runs = [a_run(row, result=result), a_run(machine="Elsewhere")]  # which has other rows alone
+    runs.append(a_run(row, result=linear, machine="There"))
     figure = draw([row], runs)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Here", "There"]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["machine 1", "machine 3"]
+    drawn = [line.get_color() for line in figure.axes[0].lines[::2]]
+    assert [line.get_color() for line in figure.legends[0].get_lines()] == drawn
     above, below = figure.axes
     assert [text.get_text() for text in above.get_legend().get_texts()] == ["k = 2.00", "k = 1.00"]
     assert below.get_legend().get_texts()[0].get_text() in ("k = 0.00", "k = -0.00")
-    assert "work, Here: time ~ size^k, k = 2. work, There:" in alt_text([row], runs)
+    assert "work, machine 1: time ~ size^k, k = 2. work, machine 3:" in alt_text([row], runs)
     text = rendered(row, result=result)
     assert text.index("How cost grows") < text.index("| growing | time ~ size^k, k | ≤ 1.1 | 2: ")
 
