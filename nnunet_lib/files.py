@@ -119,6 +119,8 @@ def read_json(path: Path) -> Any:
         raise InputError(
             f"{path}: is not valid JSON (line {error.lineno}: {error.msg}). Mend it there."
         ) from None
+    except (RecursionError, ValueError) as error:  # nested too deeply, a number of 5000 digits
+        raise InputError(f"{path}: is JSON that cannot be read ({error}).") from None
 
 
 def digest(value: Any) -> str:

@@ -52,8 +52,10 @@ def test_what_json_cannot_say_is_not_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "word"), [(None, "no such file"), (b"{", "line 1"), (b"\xff", "cannot be read")]
-)
+    ("content", "word"),
+    [(None, "no such file"), (b"{", "line 1"), (b"\xff", "cannot be read"),
+     (b"[" * 100_000, "recursion"), (b"1" * 5000, "digits")],
+)  # fmt: skip
 def test_an_unreadable_file_is_named(tmp_path: Path, content: bytes | None, word: str) -> None:
     path = tmp_path / "value.json"
     if content is not None:
