@@ -161,6 +161,8 @@ class _Trainer:
             self._validate_on(cases)
             begun = self.state.losses or not self.history  # an epoch that has to be finished
             finished = not begun and self._progress() >= 1.0
+            if self.state.step:
+                self.log.say(self._where_it_stands(finished))
             while not finished:
                 finished = self._run_epoch(epoch=self.state.epoch + 1)
         finally:
@@ -195,6 +197,14 @@ class _Trainer:
         where = f"Fold {self.settings.fold} is that of {self.job.data.splits_path}"
         without = f" and leaves out {left_out} of {every} cases" if left_out else ""
         return f"{where}{without}; the seed splits no cases."
+
+    def _where_it_stands(self, finished: bool) -> str:
+        """What a resumed run has done before, and whether anything is left to do."""
+        state = self.state
+        done = f"{self.job.run}: {state.step} steps in {state.seconds / 60:.1f} minutes are done"
+        if finished:
+            return f"{done}, which is all. For more raise --epochs or --time-limit."
+        return f"{done}. The run goes on from its last checkpoint."
 
     def _run_epoch(self, epoch: int) -> bool:
         """Train, validate if it is time to, and write it all down; whether it was the last one.
@@ -247,7 +257,7 @@ class _Trainer:
         if not math.isfinite(loss):  # the mean over ranks, so that all of them stop
             raise InputError(
                 f"{self.job.run}: the loss is {loss} at step {steps}. "
-                "Train again with a lower --learning-rate."
+                "Train again with a lower --learning-rate or --weight-decay."
             )
         self.state = replace(self.state, step=steps, losses=(*self.state.losses, loss))
         self.log.step(self.budget.progress(steps, self._elapsed()), loss)

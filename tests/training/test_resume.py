@@ -125,15 +125,25 @@ def test_a_best_score_that_is_remembered_has_its_checkpoint(
     assert load_checkpoint(run / BEST).progress["best_dice"] == 0.9
 
 
-def test_a_finished_run_is_not_trained_again(tiny_2d: PreprocessedDataset, tmp_path: Path) -> None:
+def test_a_finished_run_is_not_trained_again_and_says_so(
+    tiny_2d: PreprocessedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = train(tiny_2d, tmp_path / "run", SETTINGS, show_progress=False)
+    assert "done" not in capsys.readouterr().out
     before = (tmp_path / "run" / LAST).read_bytes()
     settings = replace(SETTINGS, resume=True)
     again = train(tiny_2d, tmp_path / "run", settings, show_progress=False)
     assert again.history == first.history
     assert (tmp_path / "run" / LAST).read_bytes() == before
+    said = capsys.readouterr().out
+    assert "12 steps in" in said
+    assert "which is all. For more raise --epochs" in said
     longer = train(tiny_2d, tmp_path / "run", replace(settings, epochs=4), show_progress=False)
     assert [record.step for record in longer.history] == [4, 8, 12, 16]
+    said = capsys.readouterr().out
+    assert "12 steps in" in said
+    assert "goes on" in said
+    assert "which is all" not in said
 
 
 def test_the_clock_of_a_resumed_run_goes_on(tiny_2d: PreprocessedDataset, tmp_path: Path) -> None:
