@@ -155,15 +155,19 @@ def predict_files(
         _say(ranks, some + "trained without mirroring." if mirrored else NO_FLIPS)
     if postprocessing != NOTHING:
         _say(ranks, f"As cross-validation decided, {postprocessing.describe(plan.labels)}.")
-    faults, own = [], ranks.share(tasks)
+    faults: list[str] = []
+    empty: list[str] = []
+    own = ranks.share(tasks)
     for task in tqdm(own, "predict", unit="case", disable=not ranks.is_first):
         # An earlier prediction must not stand for a case that now fails.
         task.labels.unlink(missing_ok=True)
         task.probabilities.unlink(missing_ok=True)
         try:
-            _predict_one(members, task, settings, postprocessing)
+            if not _predict_one(members, task, settings, postprocessing):
+                empty.append(task.labels.name)
         except InputError as error:
             faults.append(str(error))
+    _say(ranks, *_nothing_found([name for part in ranks.gather(empty) for name in part]))
     everybodys = [fault for part in ranks.gather(faults) for fault in part]
     others = "The other images were" if len(everybodys) < len(tasks) else "No image was"
     _refuse(everybodys, f"{others} segmented")
@@ -263,13 +267,21 @@ def _wrong_channels(case: Case, headers: Sequence[Header], plan: Plan) -> str:
 
 
 def _turned(images: Sequence[str]) -> str:
-    more = f" and {len(images) - 3} more" if len(images) > 3 else ""
     return (
-        "Mind: in another orientation than a network's training are stored "
-        f"{', '.join(images[:3])}{more}. "
+        f"Mind: in another orientation than a network's training are stored {_some(images)}. "
         "The network sees them turned or mirrored, and may take left for right. Bring them into "
         "the training's orientation first: data/README.md says how."
     )
+
+
+def _nothing_found(labels: Sequence[str]) -> list[str]:
+    """A sentence, if label maps have no structure: that may be so, or a scan of another kind."""
+    return [f"Mind: nothing but background was found in {_some(sorted(labels))}."] if labels else []
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
 
 
 def _predict_one(
@@ -277,8 +289,8 @@ def _predict_one(
     task: _Task,
     settings: InferenceSettings,
     postprocessing: Postprocessing,
-) -> None:
-    """Read, predict, write."""
+) -> bool:
+    """Read, predict, write; whether there is any structure in the label map."""
     case = task.case
     volume = read_volume(case.images)
     asked = [member for member in members if case.identifier not in member.skipped]
@@ -290,6 +302,7 @@ def _predict_one(
     if prediction.probabilities is not None:
         write_probabilities(task.probabilities, prediction.probabilities, *place)
     write_label(task.labels, labels, *place)  # last: it says that all is done
+    return bool(labels.any())
 
 
 def _validation_cases(members: Sequence[Member], cases: Sequence[Case]) -> tuple[Case, ...]:

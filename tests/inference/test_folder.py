@@ -269,6 +269,17 @@ def test_of_many_turned_scans_three_are_named_and_the_others_counted(
     )
 
 
+def test_a_label_map_without_any_structure_is_told(images, model, tmp_path, oblique, capsys):
+    folder, arrays = images
+    background = -np.sort(-arrays["b"], axis=-1)  # channel 0 is the largest everywhere
+    write_volume(folder / "b.nii.gz", background, oblique(SPACING))
+    assert len(predict(model.run, folder, tmp_path / "out")) == 3
+    assert not read_label(tmp_path / "out" / "b.nii.gz").array.any()
+    assert "nothing but background was found in b.nii.gz." in capsys.readouterr().out
+    predict(model.run, folder / "a.nii.gz", tmp_path / "a.nii.gz")
+    assert "background" not in capsys.readouterr().out
+
+
 def test_paths_may_be_words(images, model, tmp_path):
     folder, _ = images
     written = predict(str(model.run), str(folder), str(tmp_path / "out"))
