@@ -88,6 +88,7 @@ DAMAGES: dict[str, list[dict[str, Any]]] = {
         {"normalisation": [{"scheme": "ct", "lower": -math.inf, "upper": 300}]},
         {"normalisation": [{"scheme": "ct", "upper": math.inf}]},
         {"normalisation": [{"scheme": "ct", "upper": 300, "standard_deviation": math.inf}]},
+        {"normalisation": [{"scheme": "ct", "upper": True, "standard_deviation": 1}]},
     ],
     "no range to clip to": [
         {"normalisation": [{"scheme": "ct", "lower": 300, "upper": -40, "mean": 100}]},
