@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nnunet_lib.errors import InputError
@@ -59,6 +60,15 @@ def test_no_patient_is_on_both_sides_of_a_fold() -> None:
         )
         assert not learned & held_out
         assert len(learned | held_out) == 11
+
+
+def test_patients_are_sorted_before_the_shuffle() -> None:
+    """A set gives them in another order in each process, and ranks or resumed runs would differ."""
+    cases = [f"{patient}_{visit}" for patient in "abcdefghij" for visit in (1, 2)]
+    folds = split_folds(cases, 5, patient_of=lambda case: case[0])
+    shuffled = np.random.default_rng(0).permutation(list("abcdefghij"))
+    for number, fold in enumerate(folds):
+        assert {case[0] for case in fold.validation} == set(shuffled[2 * number : 2 * number + 2])
 
 
 def test_patients_are_counted_and_not_their_cases() -> None:

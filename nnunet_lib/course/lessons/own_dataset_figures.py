@@ -33,17 +33,19 @@ def ways_figure(ways: Sequence[Way]) -> Figure:
     """Bars of cross-entropy and of Dice; ensembles are hatched, and of another colour."""
     figure, axes = new_figure(1, 2, (4.2, 1.1 + 0.36 * len(ways)))
     names = [way.name for way in ways]
-    panels = {
+    panels: dict[str, list[float | None]] = {
         "cross-entropy (lower is better)": [way.cross_entropy for way in ways],
-        "mean Dice (higher is better)": [way.dice or 0.0 for way in ways],
+        "mean Dice (higher is better)": [way.dice for way in ways],
     }
     for panel, (title, values) in zip(axes[0], panels.items(), strict=True):
-        bars = panel.barh(names, values, color=BLUE)
+        lengths = [value or 0.0 for value in values]  # no Dice: no bar, and not 0 beside it
+        bars = panel.barh(names, lengths, color=BLUE)
         for bar, way in zip(bars, ways, strict=True):
             if way.is_ensemble:
                 bar.set(**_ENSEMBLE)
-        panel.bar_label(bars, fmt="%.3f", padding=3)
-        panel.set(title=title, xlim=(0, 1.25 * max(*values, 1e-3)))
+        texts = ["none" if value is None else f"{value:.3f}" for value in values]
+        panel.bar_label(bars, texts, padding=3)
+        panel.set(title=title, xlim=(0, 1.25 * max(*lengths, 1e-3)))
         panel.invert_yaxis()
     axes[0, 1].set_yticklabels([])
     kinds = [Patch(color=BLUE, label="one network"), Patch(**_ENSEMBLE, label="an ensemble")]

@@ -275,6 +275,12 @@ def test_the_picture_says_which_bars_are_ensembles():
         assert (bar.get_facecolor(), bar.get_hatch()) == (patch.get_facecolor(), patch.get_hatch())
 
 
+def test_the_picture_tells_a_dice_that_there_is_not_from_a_dice_of_nothing():
+    ways = [figures.Way("never", 0.5, None, False), figures.Way("nothing", 0.4, 0.0, True)]
+    texts = [text.get_text() for text in figures.ways_figure(ways).axes[1].texts]
+    assert texts == ["none", "0.000"]
+
+
 # 11.4 components
 
 
