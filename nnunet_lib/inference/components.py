@@ -67,12 +67,14 @@ class Postprocessing:
         if not path.exists():
             return cls()
         value = read_json(path)
-        try:
-            return cls(bool(value["foreground"]), tuple(int(c) for c in value["classes"]))
-        except (KeyError, TypeError, ValueError):
-            raise InputError(
-                f"{path}: is not what a cross-validation writes. Remove it, or repeat that."
-            ) from None
+        match value:
+            case {"foreground": bool(foreground), "classes": list(classes)} if all(
+                type(label) is int and label > 0 for label in classes
+            ):
+                return cls(foreground, tuple(classes))
+        raise InputError(
+            f"{path}: is not what a cross-validation writes. Remove it, or repeat that."
+        )
 
 
 NOTHING = Postprocessing()

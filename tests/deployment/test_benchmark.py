@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -48,6 +49,14 @@ def test_slow_first_steps_do_not_count() -> None:
     seconds = time_steps(machine.work, 2, 3, ready=machine.wait, clock=machine.clock)
     assert seconds == [1, 2, 3]
     assert machine.events == ["step", "step", "wait", "step", "step", "step"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux alone tells it there")
+def test_peak_memory_is_in_mebibytes() -> None:
+    (line,) = re.findall(
+        r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE
+    )
+    assert benchmark.peak_memory() == pytest.approx(int(line) / 1024, rel=0.02)
 
 
 @pytest.mark.slow  # traces a graph

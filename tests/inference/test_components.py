@@ -173,7 +173,18 @@ def test_it_is_stored_with_the_run(tmp_path):
     assert stored == {"foreground": True, "classes": [2]}
 
 
-@pytest.mark.parametrize("text", ["[1]", '{"largest": true}', "{"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1]",
+        '{"largest": true}',
+        "{",
+        '{"foreground": "no", "classes": []}',
+        '{"foreground": true, "classes": "12"}',
+        '{"foreground": true, "classes": [0]}',
+        '{"foreground": true, "classes": [1.5]}',
+    ],
+)
 def test_a_damaged_file_is_refused(tmp_path, text):
     (tmp_path / "postprocessing.json").write_text(text)
     with pytest.raises(InputError, match=r"postprocessing\.json"):
