@@ -57,8 +57,7 @@ class PreprocessedDataset:
                 "preprocess's --results, or run `python -m nnunet_lib preprocess --data DATASET "
                 f"--results FOLDER --dim {dimensions} --exec-mode {mode}` first."
             )
-        identifiers = tuple(read_json(index_path))
-        dataset = cls(Plan.load(root / "plan.json"), root / mode, identifiers, mode)
+        dataset = cls(Plan.load(root / "plan.json"), root / mode, _read_index(index_path), mode)
         dataset._require_finished()
         return dataset
 
@@ -237,6 +236,14 @@ def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
         return bool(np.load(path, mmap_mode="r", allow_pickle=False).shape == shape)
     except (OSError, ValueError, EOFError):
         return False
+
+
+def _read_index(path: Path) -> tuple[str, ...]:
+    """The identifiers of the cases that are there."""
+    value = read_json(path)
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise InputError(f"{path}: is no list of cases. Remove it, and run `preprocess` again.")
+    return tuple(value)
 
 
 def _made_from(path: Path) -> dict[str, Any]:

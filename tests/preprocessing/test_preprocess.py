@@ -271,6 +271,16 @@ class TestOpening:
         with pytest.raises(InputError, match="1 of 2 cases"):
             PreprocessedDataset.open(tmp_path, 3)
 
+    @pytest.mark.parametrize("index", ["3", '"hippocampus"', "{}", '["case", 3]'])
+    def test_a_damaged_list_of_cases_is_named(
+        self, small: Planned, tmp_path: Path, index: str
+    ) -> None:
+        dataset, _, plan = small
+        preprocess(dataset, plan, tmp_path)
+        (tmp_path / "3d" / "training.json").write_text(index)
+        with pytest.raises(InputError, match=r"training\.json: is no list of cases"):
+            PreprocessedDataset.open(tmp_path, 3)
+
     def test_cases_of_another_plan_are_refused(self, small: Planned, tmp_path: Path) -> None:
         dataset, _, plan = small
         preprocess(dataset, plan, tmp_path, mode="val")
