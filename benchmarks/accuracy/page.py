@@ -229,7 +229,7 @@ def _outcome(run: Run, dice: float) -> str:
 
 def draw(runs: Sequence[Run]) -> Figure:
     """Dice against minutes, a line a `_curve`: whole, and from FINE on with the goals."""
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
     whole, fine = figure.subplots(1, 2)
     for axes in (whole, fine):
         _draw_curves(axes, runs)
@@ -237,7 +237,7 @@ def draw(runs: Sequence[Run]) -> Figure:
     whole.set_ylim(0, 1)
     best = max([*GOALS.values(), *(run.dice for run in runs)])
     fine.set_ylim(FINE, best + 0.01)
-    figure.legend(*fine.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    figure.legend(*fine.get_legend_handles_labels(), loc="outside upper center", frameon=False)
     return figure
 
 
