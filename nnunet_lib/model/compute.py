@@ -17,7 +17,7 @@ BFLOAT16_NEEDS = (8, 0)
 """The same for bfloat16 (Ampere)."""
 
 SLOW_FLOAT16 = (
-    "float16 on a CPU takes far longer than float32: 3D training steps took 50 to 80 times as long "
+    "float16 on a CPU takes far longer than float32: 3D training steps took 20 to 80 times as long "
     "where they were measured. It is for learning how it works."
 )
 SLOW_XLA = (

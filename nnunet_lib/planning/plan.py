@@ -138,7 +138,8 @@ class Plan:
         yield sorted(order) != [0, 1, 2], f"axis_order is {self.axis_order}"
         per_axis = (self.patch_size, self.target_spacing, *self.strides, *self.kernels)
         wrong_axes = any(
-            len(values) != self.dimensions or not all(0 < value < math.inf for value in values)
+            len(values) != self.dimensions
+            or not all(value > 0 and math.isfinite(value) for value in values)
             for values in per_axis
         )
         yield wrong_axes, f"sizes are not {self.dimensions} positive numbers each"

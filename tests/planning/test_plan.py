@@ -31,6 +31,8 @@ DAMAGES: dict[str, list[dict[str, Any]]] = {
         {"surprise": 1},
         {"normalisation": [{"no": 1}]},
         {"normalisation": [{"scheme": "ct", "upper": 10**400}]},  # more than a float holds
+        {"target_spacing": [10**400, 1.0, 1.0]},
+        {"target_spacing": ["1.0", 1.0, 1.0]},
     ],
     "dataset is 4": [{"dataset": 4}],
     "no list of words": [
