@@ -156,7 +156,8 @@ class Plan:
             yield not masked, f"{name} has inside_mask {scheme.inside_mask!r}, no truth value"
             for field in ("lower", "upper", "mean", "standard_deviation"):
                 value = getattr(scheme, field)
-                finite = type(value) in (int, float) and math.isfinite(value)
+                number_given = isinstance(value, int | float) and not isinstance(value, bool)
+                finite = number_given and math.isfinite(value)
                 yield not finite, f"{name} has the {field} {value!r}, no finite number"
             unclear = not (scheme.lower <= scheme.upper and scheme.standard_deviation > 0)
             yield unclear, f"{name} has no range to clip to, or a standard_deviation of 0 or less"

@@ -3,13 +3,15 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nnunet_lib.errors import InputError
-from nnunet_lib.planning import Fingerprint, Plan, PlannerSettings, make_plan
+from nnunet_lib.planning import Fingerprint, Normalisation, Plan, PlannerSettings, make_plan
 
 Maker = Callable[..., Fingerprint]
 
@@ -121,6 +123,12 @@ def test_a_plan_from_before_the_choice_of_norms_still_loads(make_fingerprint: Ma
     del value["norm"], value["negative_slope"]
     plan = Plan.from_json(value)
     assert (plan.norm, plan.negative_slope) == ("instance", 0.01)
+
+
+def test_numbers_may_be_numpy_s(make_fingerprint: Maker) -> None:
+    plan = make_plan(make_fingerprint())
+    bright = Normalisation("ct", upper=np.float64(3.0), standard_deviation=np.float64(2.0))
+    assert replace(plan, normalisation=(bright,) * len(plan.channels)).normalisation[0] == bright
 
 
 def test_missing_parts_are_refused(make_fingerprint: Maker) -> None:
