@@ -118,10 +118,13 @@ else \
 fi
 endef
 
-# The library, editable, and its Jupyter kernel, inside the environment's own prefix.
+# The library, editable, and its Jupyter kernel, inside the environment's own prefix. JupyterLab would
+# ask each newcomer whether to fetch news, and look for updates: the plugin for both is switched off.
 define install_package
 "$$python" -m uv pip install --quiet --python "$$python" --no-deps --no-build-isolation -e .; \
-"$$python" -m ipykernel install --sys-prefix --name nnunet-course --display-name "nnU-Net course" >/dev/null 2>&1
+"$$python" -m ipykernel install --sys-prefix --name nnunet-course --display-name "nnU-Net course" >/dev/null 2>&1; \
+"$$python" -m jupyter labextension disable --level=sys_prefix \
+	@jupyterlab/apputils-extension:announcements >/dev/null 2>&1
 endef
 
 env: $(STAMPS)/package ## make the environment .venv (about 8 minutes, 4 GB)
@@ -189,8 +192,7 @@ lab: env ## open JupyterLab on the lessons (PORT=8888, BROWSER=no)
 	@set --; [ "$(filter no,$(BROWSER))" = "" ] || set -- --no-browser; \
 	[ "$$(id -u)" != 0 ] || set -- "$$@" --allow-root; \
 	$(VPYTHON) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks --port="$$PORT" "$$@" \
-		--LabApp.news_url=None --LabApp.extension_manager=readonly \
-		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+		--LabApp.extension_manager=readonly \
 		--MultiKernelManager.default_kernel_name=nnunet-course
 
 # Not in the list of commands: it is for whoever writes lessons, and would take answers away that

@@ -433,3 +433,10 @@ def test_no_committed_file_names_a_path_of_one_machine():
         if path.suffix in {".png", ".npy", ".npz", ".gz"} or not path.is_file():
             continue
         assert not private.search(path.read_text(encoding="utf-8")), name
+
+
+def test_jupyterlab_asks_nobody_about_news():
+    """A question that each newcomer would get; with a yes, the lab would ask a server every day."""
+    config = Path(sys.prefix) / "etc/jupyter/labconfig/page_config.json"
+    disabled = json.loads(config.read_text())["disabledExtensions"]
+    assert disabled["@jupyterlab/apputils-extension:announcements"] is True

@@ -5,6 +5,7 @@ may spend, and the runner checks in the executed copy that the profile it asked 
 """
 
 import os
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
@@ -160,5 +161,5 @@ def use_profile(name: str) -> Profile:
         f"Profile {profile.name} {profile.purpose}: at most {profile.cases} cases, {length}, "
         f"{profile.base_filters} base filters, {profile.memory_gigabytes:g} GB for a step."
     )
-    emit({PROFILE_MIME: asdict(profile), "text/plain": text})
+    emit({PROFILE_MIME: asdict(profile), "text/plain": textwrap.fill(text, width=79)})
     return profile

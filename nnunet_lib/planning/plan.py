@@ -4,6 +4,7 @@ Taught in lesson 02. Prediction needs nothing else about the training data.
 """
 
 import math
+import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -55,6 +56,11 @@ _DEPTHS = {
     "kernels": 2,
 }
 """Of counts in a plan: a number, a list of numbers, or a list of lists."""
+
+
+def _as_item(reason: str) -> str:
+    """A line of a list, wrapped: notebooks break longer ones in the middle of a word."""
+    return textwrap.fill(f"- {reason}", width=79, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _are_counts(value: Any, depth: int) -> bool:
@@ -187,8 +193,7 @@ class Plan:
         ]
         width = max(len(name) for name, _ in rows)
         lines = [f"{name:<{width}}  {value}" for name, value in rows]
-        reasons = [f"- {reason}" for reason in self.reasons]
-        return "\n".join([*lines, "", *self._stage_table(), "", *reasons])
+        return "\n".join([*lines, "", *self._stage_table(), "", *map(_as_item, self.reasons)])
 
     def _stage_table(self) -> list[str]:
         """One line a stage: what enters it, and how it is made."""

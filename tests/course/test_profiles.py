@@ -40,4 +40,5 @@ def test_using_a_profile_tells_the_reader_and_the_runner(shown):
     ((bundle, _),) = shown
     assert bundle[PROFILE_MIME]["name"] == "ci"
     steps = profile.epochs * profile.steps_per_epoch
-    assert f"{steps} steps of training" in bundle["text/plain"]
+    assert f"{steps} steps of training" in " ".join(bundle["text/plain"].split())
+    assert max(map(len, bundle["text/plain"].splitlines())) < 80
