@@ -41,6 +41,11 @@ def test_shares_are_disjoint_and_cover(size: int, items: int) -> None:
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
+def test_of_the_ranks_on_all_machines_one_is_first() -> None:
+    ranks = [Ranks(rank, 4, local_rank=rank % 2, local_size=2) for rank in range(4)]
+    assert [one.is_first for one in ranks] == [True, False, False, False]
+
+
 def test_one_process_exchanges_with_itself() -> None:
     assert ALONE.gather({"a": None}) == [{"a": None}]
     assert ALONE.agree("yes") == "yes"
