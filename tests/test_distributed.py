@@ -127,21 +127,29 @@ def test_each_rank_of_a_machine_takes_a_gpu_of_its_own(monkeypatch: pytest.Monke
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["first", "second"])
     monkeypatch.setattr(tf.config, "set_visible_devices", lambda gpu, kind: seen.append(gpu))
     monkeypatch.setattr(
-        tf.config.experimental, "set_memory_growth", lambda gpu, grows: growing.append(gpu)
+        tf.config.experimental, "set_memory_growth", lambda *given: growing.append(given)
     )
     distributed._take_device(Ranks(rank=3, size=4, local_rank=1, local_size=2))
-    assert seen == growing == ["second"]
+    assert seen == ["second"]
+    assert growing == [("second", True)]
 
 
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["the only one"])
+    with pytest.raises(InputError, match="1 GPUs and 2 processes; start one process a GPU"):
+        distributed._take_device(Ranks(rank=1, size=2, local_rank=1, local_size=2))
+
+
+@pytest.mark.parametrize(("cores", "local_size", "share"), [(8, 4, 2), (2, 4, 1)])
 def test_the_ranks_of_a_machine_without_gpus_share_its_cores(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, cores: int, local_size: int, share: int
 ) -> None:
     threads = []
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    monkeypatch.setattr(distributed, "cores", lambda: 8)
+    monkeypatch.setattr(distributed, "cores", lambda: cores)
     monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", threads.append)
-    distributed._take_device(Ranks(rank=5, size=8, local_rank=1, local_size=4))
-    assert threads == [2]
+    distributed._take_device(Ranks(rank=5, size=8, local_rank=1, local_size=local_size))
+    assert threads == [share]
 
 
 def test_joining_alone_loads_neither_horovod_nor_tensorflow() -> None:
