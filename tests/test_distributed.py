@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -101,6 +103,17 @@ def test_launching_without_horovod_gets_a_word(monkeypatch: pytest.MonkeyPatch) 
         distributed.launch(print, processes=2)
     with pytest.raises(InputError, match="1 or more"):
         distributed.launch(print, processes=0)
+
+
+def test_the_launched_function_gets_its_arguments_and_horovod_its_options(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run_here(function: Any, *, args: tuple, np: int, use_gloo: bool, **options: Any) -> list:
+        return [(function(*args), use_gloo, options)] * np
+
+    monkeypatch.setitem(sys.modules, "horovod", SimpleNamespace(run=run_here))
+    results = distributed.launch(max, 3, 5, processes=2, verbose=1)
+    assert results == [(5, True, {"verbose": 1})] * 2
 
 
 @pytest.mark.parametrize("launcher", ["HOROVOD_SIZE", "OMPI_COMM_WORLD_SIZE"])
