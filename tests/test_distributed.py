@@ -135,6 +135,26 @@ def test_processes_that_horovod_leaves_apart_do_not_work_alone() -> None:
     assert "horovodrun -np N" in refusal
 
 
+def test_who_joins_has_settings_before_horovod_begins_and_then_takes_its_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps: list[object] = []
+    horovod = SimpleNamespace(
+        init=lambda: steps.append("begin"),
+        rank=lambda: 3,
+        size=lambda: 4,
+        local_rank=lambda: 1,
+        local_size=lambda: 2,
+    )
+    monkeypatch.setenv("HOROVOD_SIZE", "4")
+    monkeypatch.setattr(distributed, "_horovod", lambda: horovod)
+    monkeypatch.setattr(distributed, "_choose_settings", lambda: steps.append("settings"))
+    monkeypatch.setattr(distributed, "_take_device", steps.append)
+    ranks = distributed.join.__wrapped__()  # what is joined here must not be remembered
+    assert ranks == Ranks(rank=3, size=4, local_rank=1, local_size=2)
+    assert steps == ["settings", "begin", ranks]
+
+
 def test_each_rank_of_a_machine_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     seen, growing = [], []
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["first", "second"])
