@@ -238,6 +238,14 @@ def test_horovod_pauses_between_its_rounds(
     assert settings() == [chosen, "2" if given == "2" else None]
 
 
+def test_where_there_is_a_gpu_horovod_keeps_its_own_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(distributed.CYCLE_TIME, "")  # so that the old value comes back
+    monkeypatch.delenv(distributed.CYCLE_TIME)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"])
+    distributed._choose_settings()
+    assert distributed.CYCLE_TIME not in os.environ
+
+
 @pytest.mark.slow
 def test_processes_launched_here_pause_too() -> None:
     def joined() -> list[str | None]:
