@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import tensorflow as tf
@@ -188,6 +191,70 @@ def test_the_ranks_of_a_machine_without_gpus_share_its_cores(
 def test_joining_alone_loads_neither_horovod_nor_tensorflow() -> None:
     code = JOIN + "import sys; print({'horovod', 'tensorflow'} & sys.modules.keys())"
     assert run(code).endswith("set()\n")
+
+
+class Threads(threading.local):
+    """Horovod's part, for three ranks that are threads of this process."""
+
+    Sum = "sum"
+    rank: int
+    everybody = threading.Barrier(3)
+    said: ClassVar[dict[int, tf.Tensor]] = {}
+
+    def all_parts(self, part: tf.Tensor) -> list[tf.Tensor]:
+        self.said[self.rank] = part
+        self.everybody.wait(60)
+        parts = [self.said[rank] for rank in range(3)]
+        self.everybody.wait(60)  # before anybody says something else
+        return parts
+
+    def allreduce(self, part: tf.Tensor, op: str) -> tf.Tensor:
+        assert op == self.Sum
+        return tf.add_n(self.all_parts(part))
+
+    def allgather(self, part: tf.Tensor, name: str) -> tf.Tensor:
+        return tf.concat(self.all_parts(part), 0)
+
+    def broadcast(self, part: tf.Tensor, root_rank: int, name: str) -> tf.Tensor:
+        return self.all_parts(part)[root_rank]
+
+    def run(self, exchange: Callable[[Ranks], object]) -> list[object]:
+        """What each rank gets."""
+
+        def work(rank: int) -> object:
+            self.rank = rank
+            return exchange(Ranks(rank, 3))
+
+        with ThreadPoolExecutor(3) as pool:
+            return list(pool.map(work, range(3)))
+
+
+@pytest.fixture
+def three_ranks(monkeypatch: pytest.MonkeyPatch) -> Threads:
+    threads = Threads()
+    monkeypatch.setattr(distributed, "_horovod", lambda: threads)
+    return threads
+
+
+def test_ranks_hear_each_other_in_their_order_and_the_first_decides(three_ranks: Threads) -> None:
+    def exchange(ranks: Ranks) -> tuple:
+        gathered = ranks.gather({"name": "x" * ranks.rank})
+        lengths = [len(item["name"]) for item in gathered]
+        return lengths, ranks.agree(ranks.rank), ranks.agree_number(0.1 + ranks.rank)
+
+    assert three_ranks.run(exchange) == [([0, 1, 2], 0, 0.1)] * 3
+
+
+def test_the_mean_gradient_through_a_total_is_that_of_the_whole_batch(three_ranks: Threads) -> None:
+    def loss_and_gradient(ranks: Ranks) -> tuple[float, float]:
+        weight = tf.Variable(2.0)
+        with tf.GradientTape() as tape:
+            loss = ranks.total(weight * (ranks.rank + 1)) ** 2  # ((1 + 2 + 3) w)²
+        return float(loss), float(tape.gradient(loss, weight))
+
+    losses, gradients = zip(*three_ranks.run(loss_and_gradient), strict=True)
+    assert losses == (144, 144, 144)
+    assert sum(gradients) / 3 == 144  # 72 w
 
 
 @pytest.mark.slow
