@@ -72,6 +72,14 @@ def test_few_tasks_wait_at_a_time() -> None:
     assert pool.most == 4
 
 
+def test_only_the_cores_that_this_process_may_use_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 5, 7}, raising=False)
+    assert parallel.cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS and Windows
+    assert parallel.cores() == 64
+
+
 def test_twice_as_many_tasks_wait_as_there_are_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = []
     monkeypatch.setattr(parallel, "_feed", lambda *arguments: limits.append(arguments[3]))
