@@ -136,3 +136,10 @@ def test_linear_algebra_uses_one_thread_until_the_last_has_left(two_threads: lis
     ones = [1] * len(two_threads)
     assert ones  # NumPy's at least
     assert seen == {"both": ones, "the second alone": ones, "nobody": two_threads}
+
+
+def test_a_task_has_one_thread_here_and_in_a_worker(two_threads: list[int]) -> None:
+    ones = [1] * len(two_threads)
+    assert run_all(lambda _: _threads(), [None], 1, "test") == [ones]
+    assert parallel._in_worker(lambda _: _threads(), None) == ones
+    assert _threads() == two_threads
