@@ -46,6 +46,14 @@ def test_a_dead_worker_is_explained() -> None:
         run_all(os._exit, [3, 3, 3], 2, "test")
 
 
+@pytest.mark.parametrize("progress", [True, False])
+def test_progress_is_shown_to_who_asks_for_it(
+    progress: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_all(abs, [1, 2], 1, "Counting", progress=progress)
+    assert ("Counting: 100%" in capsys.readouterr().err) is progress
+
+
 class _CountingPool:
     """Runs a task when its result is asked for, and notes how many were waiting."""
 
