@@ -157,6 +157,14 @@ def test_the_seed_decides_every_byte_and_the_threads_none(
     assert first_bytes(random_cases, replace(settings, seed=1), loader) != expected
 
 
+def test_the_seed_decides_the_patches_and_not_the_order_alone(
+    random_cases: list[CaseFiles], loader: Loader
+) -> None:
+    case = random_cases[:1]  # of one, there is one order
+    expected = first_bytes(case, SETTINGS, loader)
+    assert first_bytes(case, replace(SETTINGS, seed=1), loader) != expected
+
+
 def test_epochs_and_shards_differ(random_cases: list[CaseFiles], loader: Loader) -> None:
     case, settings = random_cases[:1] * 2, SETTINGS  # twice the same, for two shards
     parts = [(0, 0), (1, 0), (0, 1)]
