@@ -124,6 +124,17 @@ def test_a_component_larger_than_the_patch_is_always_seen(
     assert labels.any(axis=tuple(range(1, labels.ndim))).all()
 
 
+def test_a_class_is_aimed_at_where_another_fills_most_of_its_box(
+    write_case: Callable[..., CaseFiles], draw_patches: Draw
+) -> None:
+    label = np.zeros((20, 20, 20))
+    label[2:18, 2:18, 2:18] = 2
+    label[2:18, 2, 2] = label[2, 2:18, 2] = label[2, 2, 2:18] = 1  # three edges of the cube
+    case = write_case("edges", np.zeros((20, 20, 20, 1)), label)
+    _, labels = draw_patches([case], 300, (4, 4, 4), foreground_oversampling=1.0)
+    assert (labels == 1).any(axis=(1, 2, 3)).mean() > 0.45  # half are aimed at it
+
+
 def test_zoomed_patches_see_the_foreground_too(
     write_case: Callable[..., CaseFiles], draw_patches: Draw
 ) -> None:
