@@ -135,6 +135,16 @@ def test_a_class_is_aimed_at_where_another_fills_most_of_its_box(
     assert (labels == 1).any(axis=(1, 2, 3)).mean() > 0.45  # half are aimed at it
 
 
+def test_on_an_axis_where_a_component_fits_all_of_it_is_seen(
+    write_case: Callable[..., CaseFiles], draw_patches: Draw
+) -> None:
+    label = np.zeros((24, 24, 24))
+    label[10:13, 2:22, 2:22] = 1  # three layers, wider than the patch
+    case = write_case("plate", np.zeros((24, 24, 24, 1)), label)
+    _, labels = draw_patches([case], 100, (5, 5, 5), foreground_oversampling=1.0)
+    assert (labels.any(axis=(2, 3)).sum(axis=1) == 3).all()
+
+
 def test_zoomed_patches_see_the_foreground_too(
     write_case: Callable[..., CaseFiles], draw_patches: Draw
 ) -> None:
