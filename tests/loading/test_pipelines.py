@@ -145,6 +145,18 @@ def test_on_an_axis_where_a_component_fits_all_of_it_is_seen(
     assert (labels.any(axis=(2, 3)).sum(axis=1) == 3).all()
 
 
+def test_another_class_does_not_join_components(
+    write_case: Callable[..., CaseFiles], draw_patches: Draw
+) -> None:
+    label = np.zeros((25, 9, 9))
+    label[2:5, 2:5, 2:5] = label[20:23, 2:5, 2:5] = 1
+    label[5:20, 3, 3] = 2  # from one to the other
+    case = write_case("joined", np.zeros((25, 9, 9, 1)), label)
+    _, labels = draw_patches([case], 400, (5, 5, 5), foreground_oversampling=1.0)
+    whole = (labels == 1).sum(axis=(1, 2, 3)) == 27
+    assert whole.mean() > 0.45  # half are aimed at one of the two, which fit
+
+
 def test_zoomed_patches_see_the_foreground_too(
     write_case: Callable[..., CaseFiles], draw_patches: Draw
 ) -> None:
