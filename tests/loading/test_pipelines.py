@@ -3,6 +3,7 @@
 For DALI that is `pipelines.py`, for the twin `patches.py`.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -155,6 +156,18 @@ def test_another_class_does_not_join_components(
     _, labels = draw_patches([case], 400, (5, 5, 5), foreground_oversampling=1.0)
     whole = (labels == 1).sum(axis=(1, 2, 3)) == 27
     assert whole.mean() > 0.45  # half are aimed at one of the two, which fit
+
+
+def test_a_label_that_was_replaced_is_aimed_at_where_it_is_now(
+    write_case: Callable[..., CaseFiles], draw_patches: Draw
+) -> None:
+    image, before, after = np.zeros((24, 24, 24, 1)), np.zeros((24, 24, 24)), np.zeros((24, 24, 24))
+    before[2, 2, 2] = after[20, 20, 20] = 1
+    case, replaced = write_case("before", image, before), write_case("after", image, after)
+    draw_patches([case], 1, (6, 6, 6), foreground_oversampling=1.0)
+    os.replace(replaced.label, case.label)
+    _, labels = draw_patches([case], 50, (6, 6, 6), foreground_oversampling=1.0)
+    assert labels.any(axis=(1, 2, 3)).all()
 
 
 def test_zoomed_patches_see_the_foreground_too(
