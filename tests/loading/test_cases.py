@@ -85,6 +85,13 @@ def test_an_image_of_another_kind_is_refused(case: CaseFiles, array: np.ndarray)
         check_cases([case])
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_a_label_of_another_kind_is_refused(case: CaseFiles, dtype: type[np.generic]) -> None:
+    np.save(case.label, np.zeros((*SHAPE, 1), dtype))
+    with pytest.raises(InputError, match=r"a_label.*not uint8.*Preprocess this case again"):
+        check_cases([case])
+
+
 def test_missing_and_broken_files_are_refused(case: CaseFiles) -> None:
     case.image.write_bytes(case.image.read_bytes()[:-4])
     with pytest.raises(InputError, match=r"a_image.*not a readable"):
