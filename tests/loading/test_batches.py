@@ -17,6 +17,7 @@ from nnunet_lib.loading import (
     Loader,
     LoaderSettings,
     benchmark_batches,
+    check_training,
     training_batches,
 )
 
@@ -232,6 +233,16 @@ def test_more_shards_than_cases_are_refused(
 ) -> None:
     with pytest.raises(InputError, match="7 cases cannot be shared by 8"):
         training_batches(numbered_cases, SETTINGS, 0, 0, 8, loader)
+
+
+def test_a_check_refuses_what_training_would(
+    numbered_cases: list[CaseFiles], loader: Loader
+) -> None:
+    with pytest.raises(InputError, match="fewer than the patch"):
+        check_training(numbered_cases, replace(SETTINGS, patch_size=(9, 10, 9)), loader=loader)
+    with pytest.raises(InputError, match="7 cases cannot be shared by 8"):
+        check_training(numbered_cases, SETTINGS, 0, 8, loader)
+    check_training(numbered_cases, SETTINGS, 6, 7, loader)
 
 
 def test_the_benchmark_repeats_the_first_corner_unchanged(

@@ -7,7 +7,7 @@ import pytest
 
 import nnunet_lib.loading
 from nnunet_lib.errors import InputError
-from nnunet_lib.loading import CaseFiles, LoaderSettings, training_batches
+from nnunet_lib.loading import CaseFiles, LoaderSettings, check_training, training_batches
 from nnunet_lib.loading.dali import patches_at_once
 
 PATCH = (4, 5, 6)
@@ -53,8 +53,9 @@ def test_without_dali_nothing_takes_its_place(
     # The graphs may have been imported before: by its name, and as the package's attribute.
     monkeypatch.delitem(sys.modules, "nnunet_lib.loading.pipelines", raising=False)
     monkeypatch.delattr(nnunet_lib.loading, "pipelines", raising=False)
-    with pytest.raises(InputError, match=r"DALI.*--loader tf"):
-        training_batches(numbered_cases, SETTINGS)
+    for begin in (training_batches, check_training):
+        with pytest.raises(InputError, match=r"DALI.*--loader tf"):
+            begin(numbered_cases, SETTINGS)
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
