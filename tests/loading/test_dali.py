@@ -15,7 +15,7 @@ SETTINGS = LoaderSettings(batch_size=3, patch_size=PATCH)
 
 
 @pytest.mark.parametrize(("dimensions", "patch"), [(3, PATCH), (2, PATCH[1:])])
-def test_training_uses_dali_itself(
+def test_training_uses_dali_itself_and_its_threads(
     numbered_cases: list[CaseFiles],
     monkeypatch: pytest.MonkeyPatch,
     dimensions: int,
@@ -23,15 +23,16 @@ def test_training_uses_dali_itself(
 ) -> None:
     import nvidia.dali.plugin.tf as dali_tf
 
-    made, begin = [], dali_tf.DALIDataset.__init__
+    threads, begin = [], dali_tf.DALIDataset.__init__
 
     def noted(self: Any, **arguments: Any) -> None:
-        made.append(self)
+        threads.append(arguments["num_threads"])
         begin(self, **arguments)
 
     monkeypatch.setattr(dali_tf.DALIDataset, "__init__", noted)
-    batches = training_batches(numbered_cases, LoaderSettings(4, patch, dimensions=dimensions))
-    assert len(made) == 1
+    settings = LoaderSettings(4, patch, dimensions=dimensions, threads=3)
+    batches = training_batches(numbered_cases, settings)
+    assert threads == [3]
     assert batches.element_spec[0].shape == (4, *patch, 1)
 
 
