@@ -19,8 +19,10 @@ from nnunet_lib.loading import (
     Loader,
     LoaderSettings,
     training_batches,
+    twin,
 )
 from nnunet_lib.loading.twin import stack
+from nnunet_lib.parallel import ONE_THREAD
 
 OFF = AugmentationSettings(
     zoom_probability=0.0,
@@ -232,3 +234,18 @@ def test_no_thread_parses_a_header(scene: CaseFiles, monkeypatch: pytest.MonkeyP
     training = training_batches([scene], settings, loader="tf")
     monkeypatch.setattr(np, "load", parse)
     assert next(iter(training))[0].shape == (2, *PATCH, 4)
+
+
+def test_a_patch_is_drawn_with_one_thread_for_linear_algebra(
+    scene: CaseFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, draw = [], twin.training_patch
+
+    def noted(*arguments: Any) -> Any:
+        inside.append(ONE_THREAD._inside)
+        return draw(*arguments)
+
+    monkeypatch.setattr(twin, "training_patch", noted)
+    batches = training_batches([scene], LoaderSettings(2, PATCH), loader="tf")
+    next(batches.take(1).as_numpy_iterator())
+    assert min(inside) > 0
