@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,22 @@ def test_nvidia_s_list_is_nvidia_s() -> None:
     assert theirs.contrast_factor == (0.65, 1.5)
     added = ("rotation", "low_resolution", "gamma", "inverted_gamma")
     assert {getattr(theirs, f"{name}_probability") for name in added} == {0.0}
+
+
+def test_by_default_patches_turn_lose_resolution_and_bend_and_are_not_mirrored() -> None:
+    """Without the three a longer training learns its cases by heart: see docs/defaults.md."""
+    changed = {
+        "flip_probability": 0.0,
+        "rotation_probability": 0.3,
+        "low_resolution_probability": 0.25,
+        "gamma_probability": 0.3,
+    }
+    ours = AugmentationSettings()
+    assert ours == replace(AugmentationSettings.nvidia(), **changed)
+    assert ours.enabled
+    assert (ours.rotation_limit, ours.slice_rotation_limit) == (30.0, 180.0)
+    assert ours.low_resolution_channel_probability == 0.5
+    assert (ours.low_resolution_scale, ours.gamma_exponent) == ((0.5, 1.0), (0.7, 1.5))
 
 
 def test_a_third_of_the_patches_is_aimed() -> None:
