@@ -414,6 +414,8 @@ def test_noise_has_zero_mean_and_deviations_over_the_whole_range(
     images, _ = draw_patches([textured], 400, (12, 12, 12), augmentation)
     noise = (images - originals(textured)[0]).reshape(400, -1)
     assert abs(noise.mean()) < 0.002
+    first, second = noise.reshape(-1, 2).T  # each channel has its own
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.01
     deviations = noise.std(axis=1)
     assert deviations.max() < 0.31
     assert deviations.min() < 0.01
