@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from nnunet_lib.loading.patches import along_each_axis, blur, normal_noise, resize_nearest
+from nnunet_lib.loading.patches import (
+    along_each_axis,
+    blur,
+    cubic_matrix,
+    normal_noise,
+    resize_nearest,
+)
 
 SIGMA = 1.2
 
@@ -50,6 +56,13 @@ def near_the_diagonal(matrix: np.ndarray) -> np.ndarray:
     """A matrix (n, m) with zeros three columns and more from its diagonal."""
     row, column = np.indices(matrix.shape)
     return np.where(np.abs(row * matrix.shape[1] / len(matrix) - column) < 3, matrix, 0)
+
+
+def test_beyond_a_line_s_ends_cubic_continues_the_edge_value() -> None:
+    line = np.random.default_rng(7).normal(size=6)
+    longer = np.pad(line, 4, mode="edge")
+    enlarged = (cubic_matrix(14, 28) @ longer)[8:-8]
+    np.testing.assert_allclose(cubic_matrix(6, 12) @ line, enlarged, atol=1e-6)
 
 
 def test_nearest_takes_whole_planes() -> None:
