@@ -146,6 +146,16 @@ def test_on_an_axis_where_a_component_fits_all_of_it_is_seen(
     assert (labels.any(axis=(2, 3)).sum(axis=1) == 3).all()
 
 
+def test_a_corner_does_not_join_components(
+    write_case: Callable[..., CaseFiles], draw_patches: Draw
+) -> None:
+    label = np.zeros((12, 12, 12))
+    label[2:5, 2:5, 2:5] = label[5:8, 5:8, 5:8] = 1
+    case = write_case("corners", np.zeros((12, 12, 12, 1)), label)
+    _, labels = draw_patches([case], 50, (3, 3, 3), foreground_oversampling=1.0)
+    assert labels.all()  # of a larger component a patch would show a voxel and what is around it
+
+
 def test_another_class_does_not_join_components(
     write_case: Callable[..., CaseFiles], draw_patches: Draw
 ) -> None:
