@@ -47,6 +47,14 @@ def test_a_replaced_file_is_read_anew_though_it_bears_the_same_time(case: CaseFi
     assert read(case.label).min() == 1
 
 
+def test_a_file_that_was_written_over_in_its_place_is_read_anew(case: CaseFiles) -> None:
+    assert read(case.label).shape == (*SHAPE, 1)
+    before = case.label.stat()
+    np.save(case.label, np.ones((3, 4), np.uint8))
+    os.utime(case.label, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
+    np.testing.assert_array_equal(read(case.label), np.ones((3, 4)))
+
+
 def test_no_more_files_stay_open_than_a_process_may_open(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource", reason="Windows knows no such limit")
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
