@@ -106,8 +106,10 @@ def test_a_fold_may_leave_cases_out_and_names_them_in_any_order(tmp_path: Path) 
         ([{"train": [], "val": ["b"]}], "fold 0: needs a case or more in each part"),
         ([{"train": ["a"], "val": "b"}], "fold 0: needs a case or more in each part"),
         ([{"train": ["a"], "val": ["b", "z"]}], "fold 0: there is no preprocessed case z"),
+        ([{"train": ["a", "z"], "val": ["b"]}], "fold 0: there is no preprocessed case z"),
         ([{"train": ["a"], "val": [["b"]]}], r"fold 0: \['b'\] is no name of a case"),
         ([{"train": ["a"], "val": [7]}], "fold 0: 7 is no name of a case. Write each fold as"),
+        ([{"train": ["a", "a"], "val": ["b"]}], "fold 0: names case a more than once"),
         ([{"train": ["a", "b"], "val": ["b"]}], "fold 0: names case b more than once"),
     ],
 )
