@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,24 @@ def test_only_the_cores_that_this_process_may_use_count(monkeypatch: pytest.Monk
     assert parallel.cores() == 3
     monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS and Windows
     assert parallel.cores() == 64
+
+
+class _FailingPool:
+    """Its second task fails."""
+
+    def submit(self, call: object, function: object, task: int) -> "Future[int]":
+        future: Future[int] = Future()
+        if task == 1:
+            future.set_exception(InputError("case_1 is damaged."))
+        else:
+            future.set_result(task)
+        return future
+
+
+def test_what_a_task_refuses_is_raised() -> None:
+    pool: Any = _FailingPool()
+    with pytest.raises(InputError, match=r"^case_1 is damaged\.$"):
+        _feed(pool, abs, range(3), 4, lambda: None)
 
 
 def test_twice_as_many_tasks_wait_as_there_are_workers(monkeypatch: pytest.MonkeyPatch) -> None:
