@@ -223,6 +223,13 @@ def test_a_case_smaller_than_the_patch_is_refused_before_any_work(
         training_batches(numbered_cases, replace(SETTINGS, patch_size=(9, 10, 9)), loader=loader)
 
 
+def test_a_benchmark_refuses_a_case_smaller_than_the_patch(
+    numbered_cases: list[CaseFiles], loader: Loader
+) -> None:
+    with pytest.raises(InputError, match="fewer than the patch"):
+        benchmark_batches(numbered_cases, replace(SETTINGS, patch_size=(9, 10, 9)), loader)
+
+
 def test_a_loader_that_there_is_not_is_refused(numbered_cases: list[CaseFiles]) -> None:
     with pytest.raises(InputError, match="loader torch: must be one of dali, tf"):
         training_batches(numbered_cases, SETTINGS, loader="torch")
