@@ -69,6 +69,8 @@ class AugmentationSettings:
     gamma_exponent: Range = (0.7, 1.5)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.enabled, bool):
+            raise InputError(f"enabled is {self.enabled!r}; give True or False.")
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name.endswith("_probability"):
@@ -76,8 +78,10 @@ class AugmentationSettings:
             elif item.type == Range:
                 _check_range(item.name, value)
         for name in ("rotation_limit", "slice_rotation_limit"):
-            if not 0 <= getattr(self, name) <= 180:
-                raise InputError(f"{name} is {getattr(self, name)}; give 0 to 180 degrees.")
+            limit = getattr(self, name)
+            number = isinstance(limit, Real)
+            if not number or not 0 <= limit <= 180:
+                raise InputError(f"{name} is {limit!r}; give 0 to 180 degrees.")
         for name in ("zoom_scale", "low_resolution_scale"):
             lowest, highest = getattr(self, name)
             if lowest <= 0 or highest > 1:
@@ -171,9 +175,10 @@ class LoaderSettings:
         return self.dimensions == 2 or anisotropy > ANISOTROPY_LIMIT
 
 
-def _check_probability(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise InputError(f"{name} is {value}; a probability lies between 0 and 1.")
+def _check_probability(name: str, value: Any) -> None:
+    number = isinstance(value, Real)
+    if not number or not 0 <= value <= 1:
+        raise InputError(f"{name} is {value!r}; a probability lies between 0 and 1.")
 
 
 def _check_range(name: str, value: Any) -> None:

@@ -41,8 +41,23 @@ def test_what_is_no_pair_of_finite_numbers_is_no_range(name: str, value: Any) ->
         AugmentationSettings(**{name: value})
 
 
-def test_whole_numbers_and_numpys_make_a_range_too() -> None:
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"enabled": "no"}, "enabled is 'no'; give True or False"),
+        ({"noise_probability": "0.5"}, "noise_probability is '0.5'; a probability"),
+        ({"flip_probability": None}, "flip_probability is None; a probability"),
+        ({"rotation_limit": None}, "rotation_limit is None; give 0 to 180"),
+    ],
+)
+def test_a_word_is_no_truth_value_and_no_number(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        AugmentationSettings(**values)
+
+
+def test_whole_numbers_and_numpys_are_numbers_too() -> None:
     AugmentationSettings(blur_sigma=(1, 2), gamma_exponent=(np.float32(0.5), np.float64(1)))
+    AugmentationSettings(noise_probability=1, blur_probability=np.float32(0.5), rotation_limit=30)
 
 
 @pytest.mark.parametrize(
