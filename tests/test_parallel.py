@@ -111,7 +111,8 @@ def test_twice_as_many_tasks_wait_as_there_are_workers(monkeypatch: pytest.Monke
     limits = []
     monkeypatch.setattr(parallel, "_feed", lambda *arguments: limits.append(arguments[3]))
     run_all(abs, range(20), 3, "test")
-    assert limits == [6]
+    run_all(abs, range(2), 64, "test")  # no more workers than tasks
+    assert limits == [6, 4]
 
 
 def test_workers_are_spawned_and_not_forked(monkeypatch: pytest.MonkeyPatch) -> None:
