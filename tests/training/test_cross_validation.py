@@ -386,3 +386,16 @@ def test_the_table_has_a_row_a_fold_and_one_for_all() -> None:
 def test_it_says_what_postprocessing_brings() -> None:
     said = a_result(Postprocessing(classes=(1,))).describe().splitlines()[-1]
     assert "largest component of front is kept: mean Dice 0.5000 becomes 0.5500" in said
+
+
+def test_only_what_is_called_postprocessed_is_scored_after_postprocessing() -> None:
+    result = a_result(Postprocessing(classes=(1,)))
+    assert result.describe().splitlines()[3].split()[2] == "0.5000"
+    written = result.to_json()
+    assert [fold["dice"]["1"]["dice"] for fold in written["folds"]] == [0.5, 0.5]
+    assert [fold["cases"] for fold in written["folds"]] == [
+        {"a": {1: 0.5, 2: 0.25}},
+        {"b": {1: 0.75, 2: None}, "c": {1: 0.25, 2: 0.75}},
+    ]
+    assert written["pooled"]["1"]["dice"] == 0.5
+    assert written["postprocessed"]["1"]["dice"] == pytest.approx(0.6)
