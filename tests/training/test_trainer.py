@@ -18,7 +18,7 @@ from nnunet_lib.distributed import ALONE, Ranks
 from nnunet_lib.errors import InputError
 from nnunet_lib.inference import InferenceSettings, number_of_windows
 from nnunet_lib.loading import AugmentationSettings, split_folds
-from nnunet_lib.model import Checkpoint, ComputeSettings
+from nnunet_lib.model import BEST, LAST, Checkpoint, ComputeSettings
 from nnunet_lib.planning import Norm
 from nnunet_lib.preprocessing import PreprocessedDataset
 from nnunet_lib.training import EpochRecord, TrainingSettings, loop
@@ -280,6 +280,19 @@ def test_validation_takes_as_many_held_out_cases_as_are_afforded(
     trainer.state = replace(trainer.state, validation_cases=affordable)
     trainer._validate()
     assert validated == [(trainer.job.fold.validation[:affordable], inference, ALONE)]
+
+
+def test_the_first_score_is_the_best_so_far_and_an_equal_one_changes_nothing(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even one of 0: a run that was validated has a best checkpoint."""
+    saved: list[tuple[str, ...]] = []
+    trainer = make_trainer()
+    monkeypatch.setattr(trainer, "_save", lambda *names: saved.append(names))
+    for epoch, dice in enumerate((None, 0.0, 0.0, 0.5), start=1):
+        trainer._finish_epoch(EpochRecord(epoch, epoch, 1.0, 0.5, 1e-3, 1.0, dice))
+    assert saved == [(LAST,), (BEST, LAST), (LAST,), (BEST, LAST)]
+    assert trainer.state.best_dice == 0.5
 
 
 @pytest.mark.parametrize(
