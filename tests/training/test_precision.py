@@ -82,6 +82,19 @@ def test_the_scale_doubles_after_enough_good_steps() -> None:
     assert scales == [1, 1, 2, 2, 2, 4]
 
 
+def test_unless_told_otherwise_the_scale_stays_for_many_steps() -> None:
+    """Each doubling too far costs a step."""
+    optimiser = with_loss_scaling(tf.keras.optimizers.SGD(1.0), FLOAT16)
+    weight = tf.Variable([0.0], name="kernel")
+    optimiser.build([weight])
+    optimiser.dynamic_counter.assign(1000)
+    step(optimiser, weight, 2**-4)
+    assert scale(optimiser) == INITIAL_SCALE
+    optimiser.dynamic_counter.assign(1999)
+    step(optimiser, weight, 2**-4)
+    assert scale(optimiser) == 2 * INITIAL_SCALE
+
+
 def test_an_overflow_halves_the_scale_and_skips_the_step() -> None:
     optimiser, weight = made(growth_steps=3)
     step(optimiser, weight, 2**-4)
