@@ -79,3 +79,11 @@ def test_their_figures_are_marked_as_theirs() -> None:
 def test_the_unit_follows_the_dimensions() -> None:
     assert configuration(dimensions=2).unit == "images/s"
     assert configuration(dimensions=3).unit == "volumes/s"
+
+
+def test_each_column_of_the_table_holds_what_its_head_says() -> None:
+    seconds = tuple(number / 100 for number in range(1, 102))  # 10 ms to 1010 ms
+    report = BenchmarkReport(configuration(), (Sample(seconds, 200.0, 70.0),))
+    head, row = report.describe().splitlines()[3:5]
+    assert head.split() == ["volumes/s", "mean", "ms", "90%", "95%", "99%", "MiB", "GPU", "MiB"]
+    assert row.split() == ["rank", "0", "3.92", "510.0", "910.0", "960.0", "1000.0", "200", "70"]
