@@ -87,3 +87,8 @@ def test_each_column_of_the_table_holds_what_its_head_says() -> None:
     head, row = report.describe().splitlines()[3:5]
     assert head.split() == ["volumes/s", "mean", "ms", "90%", "95%", "99%", "MiB", "GPU", "MiB"]
     assert row.split() == ["rank", "0", "3.92", "510.0", "910.0", "960.0", "1000.0", "200", "70"]
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_it_says_whether_the_network_was_compiled(xla: bool) -> None:
+    assert ("XLA" in configuration(xla=xla).describe()) == xla
