@@ -92,3 +92,8 @@ def test_each_column_of_the_table_holds_what_its_head_says() -> None:
 @pytest.mark.parametrize("xla", [False, True])
 def test_it_says_whether_the_network_was_compiled(xla: bool) -> None:
     assert ("XLA" in configuration(xla=xla).describe()) == xla
+
+
+def test_the_loader_alone_has_no_filters() -> None:
+    assert "8 filters" in configuration().describe()
+    assert "filters" not in configuration(mode="loader").describe()
