@@ -15,8 +15,11 @@ from nnunet_lib.cli import main
 from nnunet_lib.deployment import BenchmarkSettings, benchmark, run_benchmark
 from nnunet_lib.deployment.benchmark import time_steps
 from nnunet_lib.deployment.synthetic import synthetic_plan, write_cases
+from nnunet_lib.distributed import Ranks
 from nnunet_lib.errors import InputError
+from nnunet_lib.loading import CaseFiles
 from nnunet_lib.model import ComputeSettings, build_unet
+from nnunet_lib.training import TrainingSettings
 
 TINY = {
     2: BenchmarkSettings(dimensions=2, patch_size=(16, 16), base_filters=2, channels=2,
@@ -92,6 +95,25 @@ def test_what_is_asked_for_reaches_the_network(
     printed = capsys.readouterr()
     assert "images/s" in printed.out
     assert "XLA on a CPU" in printed.err
+
+
+def test_the_loader_is_measured_as_training_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process on its own share of the cases, augmented, from as many volumes."""
+    asked = []
+
+    def spy(cases, settings, epoch, *others):
+        asked.append((cases, settings, others))
+        return []
+
+    monkeypatch.setattr(benchmark, "training_batches", spy)
+    settings = replace(TINY[2], mode="loader", batch_size=4)
+    plan, cases = synthetic_plan(settings), [CaseFiles(Path("image"), Path("label"))]
+    benchmark._work(plan, cases, settings, Ranks(1, 2))
+    ((given, loader, others),) = asked
+    assert (given, others) == (cases, (1, 2, "tf"))
+    assert (loader.batch_size, loader.patch_size, loader.dimensions) == (4, (16, 16), 2)
+    assert loader.number_of_volumes == TrainingSettings().number_of_volumes
+    assert loader.augmentation == TrainingSettings().augmentation
 
 
 @pytest.mark.slow  # float16 convolutions on a CPU
