@@ -142,6 +142,13 @@ def test_made_up_cases_hold_every_class_and_a_whole_patch(tmp_path: Path) -> Non
         assert not np.array_equal(image, np.load(other.image))
 
 
+def test_made_up_cases_are_the_same_each_time(tmp_path: Path) -> None:
+    (tmp_path / "again").mkdir()
+    plan = synthetic_plan(TINY[2])
+    (one,), (again,) = (write_cases(folder, plan, 1) for folder in (tmp_path, tmp_path / "again"))
+    np.testing.assert_array_equal(np.load(one.image), np.load(again.image))
+
+
 def test_the_network_is_nvidias_where_its_sizes_are_given() -> None:
     """31,192,868 parameters without deep-supervision heads: as NVIDIA's for BraTS."""
     settings = BenchmarkSettings(patch_size=(128, 128, 128), base_filters=32, channels=4)
