@@ -149,6 +149,12 @@ def test_made_up_cases_are_the_same_each_time(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(one.image), np.load(again.image))
 
 
+def test_there_is_a_made_up_case_for_each_process() -> None:
+    ranks = Ranks(0, 5)
+    with benchmark._cases(TINY[2], None, ranks) as (_, cases):
+        assert len({case.image for case in cases}) >= ranks.size
+
+
 def test_the_network_is_nvidias_where_its_sizes_are_given() -> None:
     """31,192,868 parameters without deep-supervision heads: as NVIDIA's for BraTS."""
     settings = BenchmarkSettings(patch_size=(128, 128, 128), base_filters=32, channels=4)
