@@ -134,6 +134,17 @@ def test_little_disk_and_memory_are_told(examine, monkeypatch, free: float, stat
         assert f"{free} " in checks[name].detail
 
 
+def test_the_fuller_of_two_disks_is_told(examine, monkeypatch, tmp_path: Path) -> None:
+    free = {tmp_path / "data": 50, tmp_path / "build": 1, tmp_path: 9}
+    (tmp_path / "data").mkdir()
+    (tmp_path / "build").mkdir()
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=free[path] * 2**30))
+    _, checks = examine()
+    assert checks["disk"].status == "warning"
+    assert checks["disk"].detail == f"1.0 GiB free in {(tmp_path / 'build').resolve()}"
+
+
 def test_a_missing_psutil_does_not_end_the_doctor(examine, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "psutil", None)
     _, checks = examine()
