@@ -145,6 +145,19 @@ def test_the_fuller_of_two_disks_is_told(examine, monkeypatch, tmp_path: Path) -
     assert checks["disk"].detail == f"1.0 GiB free in {(tmp_path / 'build').resolve()}"
 
 
+@pytest.mark.parametrize(
+    ("version", "status"), [("3.11.0", "ok"), ("3.10.9", "missing"), ("3.12.1", "missing")]
+)
+def test_a_python_that_tensorflow_does_not_take_is_told(
+    examine, monkeypatch, version: str, status: str
+) -> None:
+    monkeypatch.setattr("platform.python_version", lambda: version)
+    diagnosis, checks = examine()
+    assert checks["Python"].status == status
+    assert diagnosis.healthy == (status == "ok")
+    assert version in checks["Python"].detail
+
+
 def test_a_missing_psutil_does_not_end_the_doctor(examine, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "psutil", None)
     _, checks = examine()
