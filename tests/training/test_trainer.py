@@ -100,6 +100,14 @@ def test_each_rank_draws_its_own_share_of_each_epochs_training_cases(
     assert drawn == [(trainer.job.files_of(trainer.job.fold.training), 5, 1, 2)]
 
 
+def test_more_processes_than_training_cases_are_refused_before_anything_is_written(
+    tiny_3d: PreprocessedDataset, tmp_path: Path, twins: Ranks
+) -> None:
+    with pytest.raises(InputError, match="99"):
+        open_job(tiny_3d, tmp_path / "run", SETTINGS, type(twins)(0, 99))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.fixture
 def broadcasts(twins: Ranks, monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
     """The names of the variables that one of the twins gives the other, each time."""
