@@ -158,6 +158,15 @@ def test_a_python_that_tensorflow_does_not_take_is_told(
     assert version in checks["Python"].detail
 
 
+def test_what_an_arm_processor_cannot_have_is_no_fault_there(examine, monkeypatch) -> None:
+    monkeypatch.setattr(doctor, "_processor", lambda: "aarch64")
+    native = {"dali": BROKEN, "dali_plugin": BROKEN, "horovod": BROKEN}
+    diagnosis, checks = examine(onednn=Answer({"on": False}), **native)
+    assert diagnosis.healthy
+    assert {checks[name].status for name in ("DALI", "DALI plugin", "Horovod")} == {"warning"}
+    assert not checks["oneDNN"].fix
+
+
 def test_a_missing_psutil_does_not_end_the_doctor(examine, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "psutil", None)
     _, checks = examine()
